@@ -1,0 +1,31 @@
+# certd: everything a developer or a CI machine runs. The work is in build/*.sh.
+
+GO       ?= go
+FUZZTIME ?= 30s
+SERVE    ?=
+
+export GO FUZZTIME
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test check fuzz clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## see it work against an embedded CA; SERVE=1 leaves it running
+	$(GO) run ./cmd/certd-demo -certd bin/certd $(if $(SERVE),-serve)
+
+build: ## bin/certd, a static binary
+	@build/build.sh
+
+test: ## everything CI runs: checks, race tests with real servers, fuzzing
+	@build/test.sh
+
+check: ## format, vet, module files, staticcheck, govulncheck: no tests
+	@build/check.sh
+
+fuzz: ## each fuzz target for FUZZTIME (30s)
+	@build/fuzz.sh
+
+clean: ## remove bin/
+	rm -rf bin

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Every test under the race detector. CERTD_TEST_REQUIRE=1 makes a test whose
+# server is not installed fail instead of skip.
+set -u
+cd "$(dirname "$0")/.."
+: "${GO:=go}"
+export CERTD_TEST_REQUIRE="${CERTD_TEST_REQUIRE-1}"
+
+bin=$(mktemp -d)
+trap 'rm -rf "$bin"' EXIT
+"$GO" -C tools build -o "$bin/testsum" ./testsum || {
+	[ -z "${RESULTS-}" ] || echo "0 1 0" >>"$RESULTS"
+	exit 1
+}
+{
+	CGO_ENABLED=1 "$GO" test -race -json -timeout 12m ./... 2>&1
+	"$GO" -C tools test -json ./... 2>&1
+} | "$bin/testsum" ${RESULTS:+-record "$RESULTS"}

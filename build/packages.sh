@@ -1,0 +1,61 @@
+#!/bin/sh
+# Installs what the tests need and this machine lacks: real servers to talk to,
+# and a C compiler for the race detector. Debian and Ubuntu, as root; elsewhere
+# it says what to install. Nothing it installs is left running.
+set -eu
+
+missing=
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+
+PATH=$PATH:/usr/sbin:/sbin
+need nginx nginx-light
+need haproxy haproxy
+need acmetool acmetool
+need pgrep procps
+need openssl openssl
+need gcc "gcc libc6-dev"
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "missing for the tests (Debian's package names):$missing" >&2
+	exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "missing for the tests; run as root: apt-get install$missing" >&2
+	exit 1
+fi
+
+# A policy-rc.d that says no keeps the packages from starting their services.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+install() {
+	# shellcheck disable=SC2086 # a list of names
+	apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $missing </dev/null
+}
+log=$(mktemp)
+if ! install >"$log" 2>&1; then
+	apt-get update -qq >>"$log" 2>&1 || true
+	if ! install >>"$log" 2>&1; then
+		cat "$log" >&2
+		rm -f "$log"
+		echo "could not install:$missing" >&2
+		exit 1
+	fi
+fi
+rm -f "$log"
+
+# Nor shall they start at the next boot: they are here for the tests alone.
+if [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; then
+	for service in nginx haproxy; do
+		case " $missing " in
+		*" $service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
+		esac
+	done
+fi

@@ -15,32 +15,37 @@ func TestOnlyStateWrites(t *testing.T) {
 	t.Parallel()
 	changing := []string{
 		"WriteFile", "Rename", "Symlink", "Link", "Create", "CreateTemp", "Remove", "RemoveAll", "Truncate",
-		"Mkdir", "MkdirAll", "MkdirTemp", "Chmod", "Chown", "Lchown", "Chtimes", "CopyFS",
+		"Mkdir", "MkdirAll", "MkdirTemp", "Chmod", "Chown", "Lchown", "Chtimes", "CopyFS", "OpenRoot",
 	}
 	exempt := map[string][]string{
-		"challenge": {"Mkdir", "MkdirAll", "Chmod"}, // a missing webroot; the files in it are written through os.Root
-		"hooks":     {"Mkdir", "Chmod"},             // a missing hook directory, at installation
+		"challenge": {"Mkdir", "MkdirAll", "Chmod", "OpenRoot"}, // a missing webroot; the files in it are written through os.Root
+		"hooks":     {"Mkdir", "Chmod"},                         // a missing hook directory, at installation
 	}
 	for _, s := range sources(t) {
 		if s.helper() || s.pkg == "state" {
 			continue
 		}
-		for _, call := range calls(s, "os", "io/ioutil", "golang.org/x/sys/unix", "syscall") {
-			name := call.Fun.(*ast.SelectorExpr).Sel.Name
-			switch {
-			case slices.Contains(exempt[s.pkg], name):
-			case slices.Contains(changing, name), strings.HasSuffix(name, "at") && slices.Contains(changing, strings.TrimSuffix(name, "at")):
-				t.Errorf("%s: %s changes the file system; state/ does that (state.ReplaceFile for files elsewhere)", s.at(call), name)
-			case name == "OpenFile" && opensForWriting(call):
-				t.Errorf("%s: OpenFile for writing; state/ does that (state.ReplaceFile for files elsewhere)", s.at(call))
+		packages := localNames(s, "os", "io/ioutil", "golang.org/x/sys/unix", "syscall")
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				name := strings.TrimSuffix(n.Sel.Name, "at") // unix.Renameat
+				if member(n, packages) && slices.Contains(changing, name) && !slices.Contains(exempt[s.pkg], name) {
+					t.Errorf("%s: %s changes the file system; state/ does that (state.ReplaceFile for files elsewhere)", s.at(n), name)
+				}
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.SelectorExpr); ok && member(f, packages) && strings.HasPrefix(f.Sel.Name, "Open") && opensForWriting(n) {
+					t.Errorf("%s: %s for writing; state/ does that (state.ReplaceFile for files elsewhere)", s.at(n), f.Sel.Name)
+				}
 			}
-		}
+			return true
+		})
 	}
 }
 
-// calls returns the calls of functions of the packages with these import paths.
-func calls(s source, paths ...string) []*ast.CallExpr {
-	local := make(map[string]bool)
+// localNames returns the names that s gives to the packages with these import paths.
+func localNames(s source, paths ...string) []string {
+	var names []string
 	for _, spec := range s.file.Imports {
 		path, err := strconv.Unquote(spec.Path.Value)
 		if err != nil || !slices.Contains(paths, path) {
@@ -50,22 +55,15 @@ func calls(s source, paths ...string) []*ast.CallExpr {
 		if spec.Name != nil {
 			name = spec.Name.Name
 		}
-		local[name] = true
+		names = append(names, name)
 	}
-	var found []*ast.CallExpr
-	ast.Inspect(s.file, func(n ast.Node) bool {
-		call, ok := n.(*ast.CallExpr)
-		if !ok {
-			return true
-		}
-		if selector, ok := call.Fun.(*ast.SelectorExpr); ok {
-			if pkg, ok := selector.X.(*ast.Ident); ok && local[pkg.Name] {
-				found = append(found, call)
-			}
-		}
-		return true
-	})
-	return found
+	return names
+}
+
+// member reports whether expr is packages[i].Something.
+func member(expr *ast.SelectorExpr, packages []string) bool {
+	id, ok := expr.X.(*ast.Ident)
+	return ok && slices.Contains(packages, id.Name)
 }
 
 // opensForWriting reports whether a flag in the arguments of call says so.

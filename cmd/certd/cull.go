@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"certd/daemon"
+)
+
+func (a *app) cullCommand() *cobra.Command {
+	var dryRun bool
+	var format string
+	c := &cobra.Command{
+		Use:   "cull",
+		Short: "Delete expired and revoked certificates that nothing uses",
+		Long: `Deletes certificate directories that have expired or were revoked, and the notes on
+targets that are gone. Never deletes what live/ points to, nor any key.`,
+		Example: `  certd cull --dry-run
+  certd cull`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkOutput(format); err != nil {
+				return err
+			}
+			store, err := a.store()
+			if err != nil {
+				return err
+			}
+			if !dryRun {
+				lock, err := store.Lock(cmd.Context(), a.lockWait())
+				if err != nil {
+					return err
+				}
+				defer lock.Unlock()
+			}
+			view, err := daemon.Look(store)
+			if err != nil {
+				return err
+			}
+			var targets []string
+			for _, t := range view.Targets.Targets {
+				targets = append(targets, t.File)
+			}
+			removed, err := store.Cull(time.Now(), targets, dryRun)
+			if format == "json" {
+				if jsonErr := a.printJSON(append([]string{}, removed...)); jsonErr != nil {
+					return jsonErr
+				}
+			} else {
+				a.printCull(removed, dryRun)
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only list what would be deleted")
+	outputFlag(c, &format)
+	return c
+}
+
+func (a *app) printCull(removed []string, dryRun bool) {
+	verb := "deleted"
+	if dryRun {
+		verb = "would delete"
+	}
+	for _, path := range removed {
+		fmt.Fprintf(a.out, "%s %s\n", verb, path)
+	}
+	if len(removed) == 0 {
+		fmt.Fprintln(a.out, "nothing to cull")
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"certd/daemon"
+	"certd/plan"
+)
+
+type planRow struct {
+	Target string   `json:"target"`
+	Names  []string `json:"names"`
+	Action string   `json:"action"`
+	Reason string   `json:"reason"`
+	At     *string  `json:"at"`
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var format string
+	c := &cobra.Command{
+		Use:   "plan [TARGET...]",
+		Short: "Show what reconcile would do now, what is due next, and why",
+		Long: `Shows for each target what reconcile would do now: keep, order, resume, relink or
+wait; when the next thing is due; and why. Changes nothing and asks no CA.`,
+		Example: `  certd plan
+  certd plan -o json www.example.com`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(format); err != nil {
+				return err
+			}
+			view, err := a.look()
+			if err != nil {
+				return err
+			}
+			selected, err := view.Select(args)
+			if err != nil {
+				return err
+			}
+			actions := view.Plan(selected, false)
+			if format == "json" {
+				err = a.printJSON(planRows(actions))
+			} else {
+				a.printPlan(actions, view.Now)
+			}
+			if err != nil {
+				return err
+			}
+			return a.broken(view)
+		},
+	}
+	outputFlag(c, &format)
+	return c
+}
+
+// look reads the state directory for a command that only shows it.
+func (a *app) look() (*daemon.View, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	return daemon.Look(store)
+}
+
+// broken reports what could not be read, which makes the exit code 1.
+func (a *app) broken(view *daemon.View) error {
+	for _, b := range view.Snapshot.Broken {
+		fmt.Fprintf(a.err, "certd: broken entry left alone: %s: %v\n", b.Path, b.Err)
+	}
+	for _, err := range view.Targets.Errors {
+		fmt.Fprintf(a.err, "certd: target file not used: %v\n", err)
+	}
+	if len(view.Snapshot.Broken)+len(view.Targets.Errors) > 0 {
+		return &exitError{code: exitFailed}
+	}
+	return nil
+}
+
+func planRows(actions []plan.Action) []planRow {
+	rows := make([]planRow, 0, len(actions))
+	for _, act := range actions {
+		rows = append(rows, planRow{act.Target, act.Names, string(act.Kind), act.Reason, timeOrNull(act.At)})
+	}
+	return rows
+}
+
+// printPlan is made for 80 columns: the names, what happens and when, and below
+// it why.
+func (a *app) printPlan(actions []plan.Action, now time.Time) {
+	if len(actions) == 0 {
+		fmt.Fprintln(a.out, "nothing is wanted; certd want NAME adds the first target")
+		return
+	}
+	rows := [][]string{{"NAMES", "DO", "WHEN", "WHY"}}
+	for _, act := range actions {
+		rows = append(rows, []string{shorten(title(act.Names, act.Target), 30), string(act.Kind), when(act.At, now), act.Reason})
+	}
+	a.table(fit(rows))
+}
+
+// fit cuts the last column so that a row has at most 80 characters.
+func fit(rows [][]string) [][]string {
+	const width = 80
+	used := 0
+	for i := range rows[0][:len(rows[0])-1] {
+		widest := 0
+		for _, row := range rows {
+			widest = max(widest, len([]rune(row[i])))
+		}
+		used += widest + 2
+	}
+	for _, row := range rows {
+		last := len(row) - 1
+		row[last] = shorten(row[last], max(width-used, 10))
+	}
+	return rows
+}
+
+// when says an instant as seen from now, such as "now", "in 12 days", "never".
+func when(at, now time.Time) string {
+	switch {
+	case at.IsZero():
+		return "never"
+	case !at.After(now):
+		return "now"
+	}
+	return "in " + duration(at.Sub(now))
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"certd/daemon"
+)
+
+func (a *app) reconcileCommand() *cobra.Command {
+	var force, detailed bool
+	var format string
+	c := &cobra.Command{
+		Use:   "reconcile [TARGET...]",
+		Short: "Make what is wanted true: resume, order, publish, run hooks",
+		Long: `Obtains and renews what is due, publishes it under live/ and runs the hooks. This is
+the job for a timer; it sends nothing to the CA when nothing is due. A TARGET is a
+file name of desired/ or one of its names; without one all are reconciled.
+
+Exit: 0 done, 1 something failed (the rest was still done), 75 another certd is at
+work. With --detailed-exit-code: 0 nothing changed, 2 something changed, 1 failure.`,
+		Example: `  certd reconcile
+  certd reconcile --force www.example.com     a new certificate now, due or not`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(format); err != nil {
+				return err
+			}
+			report, err := a.reconcile(cmd.Context(), args, force)
+			if err != nil {
+				return err
+			}
+			return a.finish(report, format, detailed)
+		},
+	}
+	c.Flags().BoolVar(&force, "force", false, "order even what is not due, and do not wait after failures")
+	c.Flags().BoolVar(&detailed, "detailed-exit-code", false, "exit with 2 if something changed")
+	outputFlag(c, &format)
+	return c
+}
+
+// reconcile runs one pass with progress on a terminal.
+func (a *app) reconcile(ctx context.Context, targets []string, force bool) (*daemon.Report, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	answers, err := a.answers(store)
+	if err != nil {
+		return nil, err
+	}
+	defer a.screen.finish()
+	return daemon.Reconcile(ctx, daemon.Options{
+		Store:     store,
+		Hooks:     a.runner(store),
+		Targets:   targets,
+		Force:     force,
+		Answers:   answers,
+		LockWait:  a.lockWait(),
+		Log:       a.log,
+		Progress:  func(p daemon.Progress) { a.screen.show(a.log, p) },
+		UserAgent: "certd/" + version,
+	})
+}
+
+// finish prints a report and turns it into the exit code.
+func (a *app) finish(report *daemon.Report, format string, detailed bool) error {
+	if format == "json" {
+		if err := a.printJSON(resultRows(report)); err != nil {
+			return err
+		}
+	} else {
+		a.printReport(report)
+	}
+	switch {
+	case report.Failed():
+		return &exitError{code: exitFailed}
+	case detailed && report.Changed():
+		return &exitError{code: exitChanged}
+	}
+	return nil
+}
+
+// printReport says on standard output what a person wants to know; why
+// something failed is in the log as well, for those who only keep that.
+func (a *app) printReport(r *daemon.Report) {
+	counts := make(map[daemon.Outcome]int)
+	for _, res := range r.Results {
+		counts[res.Outcome]++
+		switch res.Outcome {
+		case daemon.Issued, daemon.Relinked:
+			fmt.Fprintf(a.out, "%s: %s\n", title(res.Action.Names, res.Action.Target), res.Outcome)
+		case daemon.Failed:
+			fmt.Fprintf(a.out, "%s: failed: %v\n", title(res.Action.Names, res.Action.Target), res.Err)
+		case daemon.Waiting:
+			fmt.Fprintf(a.out, "%s: waiting: %s\n", title(res.Action.Names, res.Action.Target), res.Action.Reason)
+		}
+	}
+	fmt.Fprintf(a.out, "%s: %d issued, %d relinked, %d unchanged, %d waiting, %d failed\n", plural(len(r.Results), "target"),
+		counts[daemon.Issued], counts[daemon.Relinked], counts[daemon.Unchanged], counts[daemon.Waiting], counts[daemon.Failed])
+	if r.Pending > 0 {
+		fmt.Fprintf(a.out, "%s not delivered to every hook; each reconcile tries again\n", plural(r.Pending, "event"))
+	}
+	if n := len(r.Broken) + len(r.Mistakes) + len(r.Other); n > 0 {
+		fmt.Fprintf(a.out, "%s, see the log above\n", plural(n, "other problem"))
+	}
+}
+
+type resultRow struct {
+	Target      string   `json:"target"`
+	Names       []string `json:"names"`
+	Action      string   `json:"action"`
+	Outcome     string   `json:"outcome"`
+	Error       *string  `json:"error"`
+	TookSeconds float64  `json:"took_seconds"`
+}
+
+func resultRows(r *daemon.Report) []resultRow {
+	rows := make([]resultRow, 0, len(r.Results))
+	for _, res := range r.Results {
+		row := resultRow{Target: res.Action.Target, Names: res.Action.Names, Action: string(res.Action.Kind),
+			Outcome: string(res.Outcome), TookSeconds: res.Took.Seconds()}
+		if res.Err != nil {
+			text := res.Err.Error()
+			row.Error = &text
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}

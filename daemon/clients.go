@@ -1,0 +1,216 @@
+package daemon
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"certd/acme"
+	"certd/config"
+	"certd/state"
+)
+
+// maxBundle is the most of a ca-bundle file that is read, in bytes.
+const maxBundle = 1 << 20
+
+// clients holds one client per CA for a pass, so that the directory and the
+// account are looked up once and not for each target.
+type clients struct {
+	p  *pass
+	mu sync.Mutex // guards byCA
+	// byCA is keyed by directory URL; each entry is made by the first target that needs it.
+	byCA map[string]func() (*caClient, error)
+}
+
+// A caClient is a CA and the account it is talked to with.
+type caClient struct {
+	*acme.Client
+	name      string // nickname
+	directory string
+	accountID string // state's
+	kid       string // account URL
+	roots     *x509.CertPool
+}
+
+func newClients(p *pass) *clients {
+	return &clients{p: p, byCA: make(map[string]func() (*caClient, error))}
+}
+
+// get returns the client for a CA, by directory URL or nickname. The account is
+// found, or registered on first use; a failure is that of every target in this pass.
+func (c *clients) get(ctx context.Context, nameOrURL string) (*caClient, error) {
+	ca, err := c.p.view.Settings.CA(nameOrURL)
+	if err != nil {
+		return nil, &acme.Problem{CA: nameOrURL, Class: acme.ClassOperator, Err: err}
+	}
+	c.mu.Lock()
+	connect, ok := c.byCA[ca.Directory]
+	if !ok {
+		connect = sync.OnceValues(func() (*caClient, error) { return c.connect(ctx, ca) })
+		c.byCA[ca.Directory] = connect
+	}
+	c.mu.Unlock()
+	return connect()
+}
+
+func (c *clients) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, connect := range c.byCA {
+		if client, err := connect(); err == nil {
+			client.Close()
+		}
+	}
+}
+
+func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) {
+	bundle, roots, err := loadBundle(ca.Bundle)
+	if err != nil {
+		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: err}
+	}
+	account, err := c.p.Store.Account(ca.Directory)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		key, err := newKey(config.KeyType{})
+		if err != nil {
+			return nil, fmt.Errorf("make account key: %w", err)
+		}
+		account = &state.Account{Directory: ca.Directory, Key: key}
+	case err != nil:
+		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: fmt.Errorf("read account: %w", err)}
+	}
+	client, err := acme.New(acme.Options{Name: ca.Name, Directory: ca.Directory, Key: account.Key, KID: account.URL,
+		RootsPEM: bundle, UserAgent: c.p.UserAgent, Observe: c.p.Observe})
+	if err != nil {
+		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: err}
+	}
+	if account.URL == "" {
+		if err := c.account(ctx, ca, client, account); err != nil {
+			client.Close()
+			return nil, err
+		}
+	}
+	return &caClient{Client: client, name: ca.Name, directory: ca.Directory, accountID: account.ID, kid: account.URL, roots: roots}, nil
+}
+
+// account finds the CA's account for a key that is on disk without its URL (as
+// acmetool left it), or registers a new one. The key is durable before the CA
+// hears of it.
+func (c *clients) account(ctx context.Context, ca config.CA, client *acme.Client, a *state.Account) error {
+	known := a.ID != ""
+	if known {
+		found, err := client.FindAccount(ctx)
+		if err == nil {
+			return c.keep(a, found)
+		}
+		if !errors.Is(err, acme.ErrNoAccount) {
+			return err
+		}
+	}
+	directory, err := client.Directory(ctx)
+	if err != nil {
+		return err
+	}
+	if c.p.Answers.Refused {
+		return &acme.Problem{CA: ca.Name, Operation: "account", Class: acme.ClassOperator,
+			Detail: "the response file does not agree to the terms of service at " + directory.Terms}
+	}
+	eab, err := externalAccount(ca, directory)
+	if err != nil {
+		return &acme.Problem{CA: ca.Name, Operation: "account", Class: acme.ClassOperator, Err: err}
+	}
+	if err := c.p.Store.SaveAccount(a); err != nil {
+		return fmt.Errorf("store account key: %w", err)
+	}
+	var contacts []string
+	if c.p.Answers.Contact != "" {
+		contacts = []string{"mailto:" + c.p.Answers.Contact}
+	}
+	c.p.Log.Info("registering an account, which accepts the CA's terms of service", "ca", ca.Name, "terms", directory.Terms)
+	made, err := client.Register(ctx, contacts, eab)
+	if err != nil {
+		return err
+	}
+	a.EABKeyID = ca.EABKeyID
+	if err := c.keep(a, made); err != nil {
+		return err
+	}
+	c.p.raise(state.Event{Event: "account-created", Names: []string{}, Detail: made.URL})
+	return nil
+}
+
+func (c *clients) keep(a *state.Account, found *acme.Account) error {
+	a.URL, a.Contacts, a.OrdersURL = found.URL, found.Contacts, found.OrdersURL
+	if err := c.p.Store.SaveAccount(a); err != nil {
+		return fmt.Errorf("store account: %w", err)
+	}
+	return nil
+}
+
+func externalAccount(ca config.CA, d *acme.Directory) (*acme.EAB, error) {
+	if ca.EABKeyID == "" {
+		if d.EABRequired {
+			return nil, fmt.Errorf("this CA wants an external account binding: set eab.kid and eab.hmac-file of %q in conf/certd.yaml", ca.Name)
+		}
+		return nil, nil
+	}
+	kid, hmac, err := ca.EAB()
+	if err != nil {
+		return nil, err
+	}
+	return &acme.EAB{KeyID: kid, HMAC: hmac}, nil
+}
+
+// giveUp deactivates the pending authorizations of an order (RFC 8555 §7.5.2).
+func (c *clients) giveUp(ctx context.Context, open acme.OpenOrder) error {
+	if open.URL == "" || (!open.Expires.IsZero() && open.Expires.Before(time.Now())) {
+		return nil
+	}
+	client, err := c.get(ctx, open.Directory)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	order, err := client.Order(ctx, open.URL)
+	if err != nil || order.Status != acme.StatusPending {
+		return err
+	}
+	var errs []error
+	for _, url := range order.Authorizations {
+		authz, err := client.Authorization(ctx, url)
+		if err == nil && authz.Status == acme.StatusPending {
+			err = client.DeactivateAuthorization(ctx, url)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// loadBundle reads a ca-bundle; no path means the system's roots.
+func loadBundle(path string) ([]byte, *x509.CertPool, error) {
+	if path == "" {
+		return nil, nil, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ca-bundle: %w", err)
+	}
+	if info.Size() > maxBundle {
+		return nil, nil, fmt.Errorf("ca-bundle %s: %d bytes are more than %d", path, info.Size(), maxBundle)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ca-bundle: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(data) {
+		return nil, nil, fmt.Errorf("ca-bundle %s: holds no PEM certificate", path)
+	}
+	return data, pool, nil
+}

@@ -1,0 +1,166 @@
+// Package daemon turns the crank: one reconcile pass makes what is wanted true.
+// It wires config, plan, issue, challenge, state and hooks together, and is the
+// only package that logs what happened.
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"certd/acme"
+	"certd/config"
+	"certd/hooks"
+	"certd/issue"
+	"certd/plan"
+	"certd/state"
+)
+
+// Options say what a pass works on. Store must be set; the zero value of every
+// other field is a working default.
+type Options struct {
+	Store     *state.Store
+	Hooks     HookRunner          // runs hooks; nil means that there are none
+	Targets   []string            // only these: file names in desired/ or names they contain; empty means all
+	Force     bool                // order even what is not due, and ignore waits after failures
+	Answers   Answers             // of the response file: contact and agreement
+	LockWait  time.Duration       // how long to wait for another certd; zero means not at all
+	Log       *slog.Logger        // nil discards
+	Progress  func(Progress)      // called from many goroutines; nil means nobody looks
+	Observe   func(acme.Exchange) // every request to a CA; nil means nobody looks
+	UserAgent string              // empty means "certd"
+	Webroot   string              // the webroot that is always used; empty means /run/acme/acme-challenge
+}
+
+// Answers are what a person said once, in the response file or the quickstart.
+type Answers struct {
+	Contact string // e-mail address for the CA; empty for none
+	Refused bool   // the CA's terms were explicitly not agreed to
+}
+
+// A HookRunner runs every hook for an event; it is implemented by *hooks.Runner.
+type HookRunner interface {
+	Run(ctx context.Context, ev hooks.Event, skip func(path string) bool) ([]hooks.Result, error)
+}
+
+// An Issuer obtains one certificate; it is implemented by *issue.Issuer.
+type Issuer interface {
+	Issue(ctx context.Context, r issue.Request) (*issue.Certificate, error)
+}
+
+// Progress says where a pass is.
+type Progress struct {
+	Done, Total int // targets finished, targets that need work
+	Step        issue.Step
+}
+
+// View is what is wanted and what is there, read at one moment.
+type View struct {
+	Settings *config.Settings
+	Targets  *config.Targets
+	Snapshot *state.Snapshot
+	Now      time.Time
+}
+
+// A ConfigError is a mistake in conf/ that makes every target unsafe to work on.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the mistake.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Look reads the configuration and the state directory and changes nothing.
+// Broken targets and entries are in the View; only a mistake in conf/ (a
+// *ConfigError) or an unreadable directory is an error.
+func Look(store *state.Store) (*View, error) {
+	settings, err := config.LoadSettings(store.Dir())
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	targets, err := config.LoadTargets(store.Dir())
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	snapshot, err := store.Snapshot()
+	if err != nil {
+		return nil, fmt.Errorf("read state directory %s: %w", store.Dir(), err)
+	}
+	return &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now()}, nil
+}
+
+// Plan computes what each target needs now. With force, every target that
+// selected returns true for is ordered even if it is not due.
+func (v *View) Plan(selected func(*config.Target) bool, force bool) []plan.Action {
+	in := v.input(selected, force)
+	var out []plan.Action
+	chosen := make(map[string]bool, len(v.Targets.Targets))
+	for _, t := range v.Targets.Targets {
+		chosen[t.File] = selected(t)
+	}
+	for _, a := range plan.Compute(in) {
+		if chosen[a.Target] {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+func (v *View) input(selected func(*config.Target) bool, force bool) plan.Input {
+	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Settings: v.Settings, State: v.Snapshot}
+	if force {
+		in.Force = make(map[string]bool)
+		for _, t := range v.Targets.Targets {
+			if selected(t) {
+				in.Force[t.File] = true
+			}
+		}
+	}
+	return in
+}
+
+// Select returns the filter for a command's arguments: a target is selected by
+// its file name or by a name it contains; no arguments select all. An argument
+// that selects nothing is an error.
+func (v *View) Select(args []string) (func(*config.Target) bool, error) {
+	if len(args) == 0 {
+		return func(*config.Target) bool { return true }, nil
+	}
+	chosen := make(map[*config.Target]bool)
+	for _, arg := range args {
+		found := false
+		for _, t := range v.Targets.Targets {
+			if matches(t, arg) {
+				chosen[t], found = true, true
+			}
+		}
+		if !found {
+			return nil, &UnknownTargetError{arg}
+		}
+	}
+	return func(t *config.Target) bool { return chosen[t] }, nil
+}
+
+// An UnknownTargetError says that an argument selects no target.
+type UnknownTargetError struct{ Arg string }
+
+func (e *UnknownTargetError) Error() string {
+	return fmt.Sprintf("no target is called %q or contains that name; certd plan lists them, certd want adds one", e.Arg)
+}
+
+func matches(t *config.Target, arg string) bool {
+	if t.File == arg {
+		return true
+	}
+	name, err := config.ParseName(arg)
+	if err != nil {
+		return false
+	}
+	for _, n := range t.Names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,157 @@
+package daemon
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"time"
+
+	"certd/acme"
+	"certd/config"
+	"certd/issue"
+	"certd/plan"
+	"certd/state"
+)
+
+// obtain gets the certificate of an Order or Resume, publishes it, and keeps
+// what became of the attempt.
+func (p *pass) obtain(ctx context.Context, a plan.Action) error {
+	cert, client, err := p.issue(ctx, a)
+	if err == nil {
+		err = p.install(a, client, cert)
+	}
+	if err != nil {
+		p.saveFailure(a, err)
+		return err
+	}
+	return p.saveSuccess(a, client)
+}
+
+func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *caClient, error) {
+	t := p.targets[a.Target]
+	client, err := p.clients.get(ctx, a.CA)
+	if err != nil {
+		return nil, nil, err
+	}
+	solvers, err := p.solvers.forTarget(t, client)
+	if err != nil {
+		return nil, client, err
+	}
+	key := t.Key
+	if key.Algorithm == "" {
+		key.Algorithm = "ecdsa"
+	}
+	req := issue.Request{
+		Open: acme.OpenOrder{Directory: client.directory, Account: client.kid, Names: t.RequestNames, Target: t.File,
+			Profile: t.Profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
+		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
+		KeyID:    t.KeyID,
+		Roots:    client.roots,
+		Staple:   t.MustStaple,
+		SelfTest: t.Challenge.SelfTest,
+	}
+	if a.Open != nil {
+		req.Open = *a.Open
+	}
+	last := p.view.Snapshot.Attempts[a.Target]
+	req.Adopt = last.Ordering != nil && last.Ordering.Directory == client.directory && a.Open == nil
+	var issuer Issuer = &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store, Progress: p.step}
+	cert, err := issuer.Issue(ctx, req)
+	return cert, client, err
+}
+
+// install writes the certificate and switches every live name the target owns.
+func (p *pass) install(a plan.Action, client *caClient, cert *issue.Certificate) error {
+	id, err := p.Store.Publish(state.NewCertificate{
+		URL: cert.Open.URL, Directory: client.directory, Account: client.accountID, KeyID: cert.KeyID,
+		Cert: cert.CertPEM, Chain: cert.ChainPEM, Profile: cert.Open.Profile, Target: a.Target, Reason: cert.Open.Reason,
+		Names: cert.Open.Names, NotBefore: cert.Leaf.NotBefore.UTC(), NotAfter: cert.Leaf.NotAfter.UTC(),
+	})
+	if err != nil {
+		return fmt.Errorf("store certificate: %w", err)
+	}
+	if err := p.publish(a.Links, id); err != nil {
+		return err
+	}
+	if err := p.Store.CloseOrder(cert.Open); err != nil {
+		return fmt.Errorf("forget finished order: %w", err)
+	}
+	return nil
+}
+
+func (p *pass) saveSuccess(a plan.Action, client *caClient) error {
+	err := p.Store.SaveAttempt(state.Attempt{Target: a.Target, Digest: p.targets[a.Target].Digest(), CA: client.directory,
+		Account: client.kid, LastAttempt: time.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("keep the result of %s: %w", a.Target, err)
+	}
+	return nil
+}
+
+// saveFailure counts a failed attempt and sets when the next may start. An
+// interrupted attempt is no failure: the next run simply goes on.
+func (p *pass) saveFailure(a plan.Action, cause error) {
+	if errors.Is(cause, context.Canceled) {
+		return
+	}
+	now := time.Now()
+	digest := p.targets[a.Target].Digest()
+	last := p.view.Snapshot.Attempts[a.Target]
+	at := state.Attempt{Target: a.Target, Digest: digest, CA: a.CA, Failures: 1, Class: string(acme.ClassOf(cause)),
+		LastError: acme.Sanitize(cause.Error()), LastAttempt: now.UTC()}
+	if last.Digest == digest {
+		at.Failures = last.Failures + 1
+	}
+	var retryAt time.Time
+	if problem, ok := errors.AsType[*acme.Problem](cause); ok {
+		at.Name, retryAt = problem.Identifier.Value, problem.RetryAt
+	}
+	at.NextAttempt = plan.NextAttempt(acme.ClassOf(cause), at.Failures, now, retryAt, spread(a.Target)).UTC()
+	if err := p.Store.SaveAttempt(at); err != nil {
+		p.other(fmt.Errorf("keep the failure of %s: %w", a.Target, err))
+	}
+	p.raise(state.Event{Event: "failed", Names: a.Names, Detail: at.LastError})
+}
+
+// raise journals an event for the hooks at the end of the pass.
+func (p *pass) raise(e state.Event) {
+	e.Created = time.Now().UTC()
+	saved, err := p.Store.SaveEvent(e)
+	if err != nil {
+		p.other(fmt.Errorf("journal event %s: %w", e.Event, err))
+		return
+	}
+	p.mu.Lock()
+	p.view.Snapshot.Pending = append(p.view.Snapshot.Pending, saved)
+	p.mu.Unlock()
+}
+
+func (p *pass) step(s issue.Step) {
+	if p.Progress == nil {
+		return
+	}
+	p.mu.Lock()
+	progress := Progress{Done: p.done, Total: p.total, Step: s}
+	p.mu.Unlock()
+	p.Progress(progress)
+}
+
+// newKey makes a certificate or account key; the zero type means ECDSA P-256.
+func newKey(t config.KeyType) (crypto.Signer, error) {
+	if t.Algorithm == "rsa" {
+		return rsa.GenerateKey(rand.Reader, max(t.Bits, 2048))
+	}
+	curve := elliptic.P256()
+	switch t.Curve {
+	case "nistp384":
+		curve = elliptic.P384()
+	case "nistp521":
+		curve = elliptic.P521()
+	}
+	return ecdsa.GenerateKey(curve, rand.Reader)
+}

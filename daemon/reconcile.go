@@ -1,0 +1,217 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"certd/acme"
+	"certd/config"
+	"certd/plan"
+	"certd/state"
+)
+
+// Reconcile makes what is wanted true: it resumes and orders what is due,
+// publishes it, and delivers hook events. Failures of targets are in the Report;
+// the error is for what kept the pass from running at all: a *ConfigError, a
+// *state.LockedError, an *UnknownTargetError or an unusable directory.
+func Reconcile(ctx context.Context, o Options) (*Report, error) {
+	lock, err := o.Store.Lock(ctx, o.LockWait)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	view, err := Look(o.Store)
+	if err != nil {
+		return nil, err
+	}
+	selected, err := view.Select(o.Targets)
+	if err != nil {
+		return nil, err
+	}
+	p := newPass(o, view)
+	defer p.clients.close()
+	p.giveUpStale(ctx, plan.Stale(view.input(selected, o.Force)))
+	p.runAll(ctx, view.Plan(selected, o.Force))
+	p.deliver(ctx)
+	p.logReport()
+	return &p.report, nil
+}
+
+// A pass is one run of Reconcile.
+type pass struct {
+	Options
+	view    *View
+	targets map[string]*config.Target // by file
+	clients *clients
+	solvers *solvers
+	report  Report
+
+	mu      sync.Mutex // guards the fields below, and report.Updated and report.Other
+	done    int
+	total   int
+	running map[string]bool
+}
+
+func newPass(o Options, view *View) *pass {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	p := &pass{Options: o, view: view, targets: make(map[string]*config.Target), running: make(map[string]bool)}
+	for _, t := range view.Targets.Targets {
+		p.targets[t.File] = t
+	}
+	p.report.Broken = view.Snapshot.Broken
+	p.report.Mistakes = view.Targets.Errors
+	p.clients = newClients(p)
+	p.solvers = newSolvers(p)
+	return p
+}
+
+// runAll works on every action, several at once. Targets are independent: none
+// is cancelled because another failed.
+func (p *pass) runAll(ctx context.Context, actions []plan.Action) {
+	defer p.solvers.close()
+	p.report.Results = make([]Result, len(actions))
+	for _, a := range actions {
+		if a.Kind == plan.Order || a.Kind == plan.Resume {
+			p.total++
+		}
+	}
+	var g errgroup.Group // no WithContext: certificates are independent
+	g.SetLimit(max(1, p.view.Settings.Parallel))
+	for i, a := range actions {
+		if a.Kind != plan.Order && a.Kind != plan.Resume {
+			p.report.Results[i] = p.contain(ctx, a)
+			continue
+		}
+		g.Go(func() error { p.report.Results[i] = p.contain(ctx, a); return nil })
+	}
+	_ = g.Wait() // always nil: every failure is in its Result
+	slices.Sort(p.report.Updated)
+	p.report.Updated = slices.Compact(p.report.Updated)
+}
+
+// contain runs one action; a panic in it is that target's failure only.
+func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
+	start := time.Now()
+	defer func() {
+		if v := recover(); v != nil {
+			p.Log.Error("panic contained", "target", a.Target, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			res = Result{Action: a, Outcome: Failed, Err: fmt.Errorf("internal error: %v", v)}
+			p.saveFailure(a, res.Err)
+		}
+		if a.Kind == plan.Order || a.Kind == plan.Resume {
+			res.Took = time.Since(start)
+			p.mu.Lock()
+			p.done++
+			p.mu.Unlock()
+		}
+	}()
+	return p.act(ctx, a)
+}
+
+func (p *pass) act(ctx context.Context, a plan.Action) Result {
+	res := Result{Action: a, Outcome: Unchanged}
+	if len(a.Stale) > 0 && a.CertID != "" {
+		if err := p.publish(a.Stale, a.CertID); err != nil {
+			return Result{Action: a, Outcome: Failed, Err: err}
+		}
+		res.Outcome = Relinked
+	}
+	switch a.Kind {
+	case plan.Order, plan.Resume:
+		if err := p.obtain(ctx, a); err != nil {
+			return Result{Action: a, Outcome: Failed, Err: err}
+		}
+		res.Outcome = Issued
+	case plan.Wait:
+		res.Outcome = Waiting
+		if at, ok := p.view.Snapshot.Attempts[a.Target]; ok && at.LastError != "" {
+			res.Err = errors.New(at.LastError)
+		}
+	}
+	return res
+}
+
+// publish switches live names to a certificate. The hook event is durable before
+// the first link moves, so that a crash in between still reloads the servers.
+func (p *pass) publish(names []string, certID string) error {
+	event, err := p.Store.SaveEvent(state.Event{Event: "live-updated", Names: names, Created: time.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("journal the reload for %s: %w", names[0], err)
+	}
+	p.mu.Lock()
+	p.view.Snapshot.Pending = append(p.view.Snapshot.Pending, event)
+	p.mu.Unlock()
+	for _, name := range names {
+		if err := p.Store.Link(name, certID); err != nil {
+			return fmt.Errorf("publish live/%s: %w", name, err)
+		}
+		p.mu.Lock()
+		p.report.Updated = append(p.report.Updated, name)
+		p.mu.Unlock()
+	}
+	return nil
+}
+
+// giveUpStale ends journaled orders that nothing wants any more.
+func (p *pass) giveUpStale(ctx context.Context, orders []acme.OpenOrder) {
+	for _, open := range orders {
+		p.Log.Info("giving up an order that is no longer wanted", "target", open.Target, "order", open.URL)
+		if err := p.clients.giveUp(ctx, open); err != nil {
+			p.Log.Warn("could not tell the CA", "order", open.URL, "err", err)
+		}
+		if err := p.Store.CloseOrder(open); err != nil {
+			p.other(fmt.Errorf("forget order of %s: %w", open.Target, err))
+		}
+	}
+}
+
+func (p *pass) other(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.Other = append(p.report.Other, err)
+}
+
+// logReport says every failure once.
+func (p *pass) logReport() {
+	for _, b := range p.report.Broken {
+		p.Log.Error("broken entry left alone", "path", b.Path, "err", b.Err)
+	}
+	for _, err := range p.report.Mistakes {
+		p.Log.Error("target file not used", "err", err)
+	}
+	for _, err := range p.report.Other {
+		p.Log.Error("reconcile", "err", err)
+	}
+	slices.SortStableFunc(p.report.Results, func(a, b Result) int { return cmp.Compare(a.Action.Target, b.Action.Target) })
+	for _, r := range p.report.Results {
+		attrs := []any{"target", r.Action.Target, "name", firstName(r.Action), "reason", r.Action.Reason}
+		switch r.Outcome {
+		case Failed:
+			p.Log.Error("certificate not obtained", append(attrs, "err", r.Err)...)
+		case Waiting:
+			p.Log.Warn("waiting", append(attrs, "until", r.Action.At.UTC().Format(time.RFC3339), "err", r.Err)...)
+		case Issued:
+			p.Log.Info("certificate issued", append(attrs, "took", r.Took.Round(time.Millisecond))...)
+		case Relinked:
+			p.Log.Info("certificate relinked", attrs...)
+		}
+	}
+}
+
+func firstName(a plan.Action) string {
+	if len(a.Names) == 0 {
+		return a.Target
+	}
+	return a.Names[0]
+}

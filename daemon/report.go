@@ -1,0 +1,53 @@
+package daemon
+
+import (
+	"time"
+
+	"certd/hooks"
+	"certd/plan"
+	"certd/state"
+)
+
+// Outcome is how a pass ended for one target.
+type Outcome string
+
+// The outcomes of a target.
+const (
+	Unchanged Outcome = "unchanged" // nothing was due
+	Issued    Outcome = "issued"    // a new certificate is live
+	Relinked  Outcome = "relinked"  // live/ points to a certificate that was already there
+	Waiting   Outcome = "waiting"   // something is needed, but not before its time
+	Failed    Outcome = "failed"    // it was tried and did not work
+)
+
+// A Result is what a pass did for one target.
+type Result struct {
+	Action  plan.Action
+	Outcome Outcome
+	Err     error         // of Failed; for Waiting the error that it waits after, if any
+	Took    time.Duration // zero if there was nothing to do
+}
+
+// A Report is what a pass did.
+type Report struct {
+	Results  []Result       // by target
+	Updated  []string       // live names that changed, sorted
+	Hooks    []hooks.Result // what the hooks answered
+	Pending  int            // hook events still to be delivered
+	Broken   []state.Broken // entries of the state directory that could not be used
+	Mistakes []error        // target files that could not be used
+	Other    []error        // what else went wrong: a hook directory, a journal
+}
+
+// Failed reports whether anything wanted is not true after the pass.
+func (r *Report) Failed() bool {
+	for _, res := range r.Results {
+		if res.Outcome == Failed || res.Outcome == Waiting {
+			return true
+		}
+	}
+	return r.Pending > 0 || len(r.Broken)+len(r.Mistakes)+len(r.Other) > 0
+}
+
+// Changed reports whether the pass changed anything that is served.
+func (r *Report) Changed() bool { return len(r.Updated) > 0 }

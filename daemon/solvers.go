@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+
+	"certd/acme"
+	"certd/challenge"
+	"certd/config"
+	"certd/hooks"
+	"certd/issue"
+)
+
+// solvers makes the solvers of each target around one responder, so that
+// targets worked on at the same time share its ports.
+type solvers struct {
+	p         *pass
+	responder *challenge.Responder
+}
+
+func newSolvers(p *pass) *solvers { return &solvers{p: p, responder: challenge.NewResponder()} }
+
+func (s *solvers) close() { s.responder.Close() }
+
+// forTarget returns the solvers by challenge type.
+func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issue.Solver, error) {
+	thumbprint, err := client.Thumbprint()
+	if err != nil {
+		return nil, err
+	}
+	c := s.p.view.Settings.Challenge
+	http01, err := challenge.New(challenge.Config{
+		Target:          t.File,
+		Method:          t.Challenge.Method,
+		Webroots:        t.Challenge.WebrootPaths,
+		HTTPPorts:       t.Challenge.HTTPPorts,
+		HTTPPort:        c.HTTPPort,
+		ProxyPort:       c.ProxyPort,
+		Resolver:        c.Resolver,
+		SelfTest:        t.Challenge.SelfTest,
+		Responder:       s.responder,
+		Thumbprint:      thumbprint,
+		Hook:            s.hook,
+		Env:             t.Challenge.Env,
+		StandardWebroot: s.p.Webroot,
+	})
+	if err != nil {
+		return nil, &acme.Problem{CA: client.name, Class: acme.ClassOperator, Err: fmt.Errorf("challenge method of %s: %w", t.File, err)}
+	}
+	return map[string]issue.Solver{"http-01": http01}, nil
+}
+
+// hook runs a challenge event; it is handled if one hook exits with 0.
+func (s *solvers) hook(ctx context.Context, event string, args []string, stdin []byte, env map[string]string) (bool, error) {
+	if s.p.Hooks == nil {
+		return false, nil
+	}
+	results, err := s.p.Hooks.Run(ctx, hooks.Event{Name: event, Args: args, Stdin: stdin, Env: env}, nil)
+	errs := []error{err}
+	handled := false
+	for _, r := range results {
+		switch r.Outcome {
+		case hooks.OK:
+			handled = true
+		case hooks.Skipped:
+		default:
+			errs = append(errs, fmt.Errorf("hook %s: %w", r.Hook, r.Err))
+		}
+	}
+	return handled, errors.Join(errs...)
+}
+
+// spread is a number that differs between targets and stays the same for each,
+// so that targets that failed together are not tried again together.
+func spread(target string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(target))
+	return h.Sum64()
+}

@@ -48,14 +48,22 @@ func TestDocumentsNameCommands(t *testing.T) {
 		}
 	}
 	known["completion"] = true // cobra adds it
-	typed := regexp.MustCompile("(?m)(?:`|^(?:sudo )?|/bin/)certd (?:--[a-z-]+(?: (?:warn|debug|DIR|FILE))? )*([a-z-]+)")
+	const command = `certd (?:--[a-z-]+(?: (?:warn|debug|DIR|FILE))? )*([a-z-]+)`
+	inText := regexp.MustCompile("`" + command)
+	inBlock := regexp.MustCompile(`(?m)(?:^|sudo |/bin/)` + command)
 	walk(t, func(name string, data []byte) {
 		if path.Ext(name) != ".md" || name == "CHANGELOG.md" {
 			return
 		}
-		for _, match := range typed.FindAllStringSubmatch(string(data), -1) {
-			if !known[match[1]] {
-				t.Errorf("%s names the command certd %s, which does not exist", name, match[1])
+		for i, part := range strings.Split(string(data), "```") {
+			typed := inText
+			if i%2 == 1 {
+				typed = inBlock
+			}
+			for _, match := range typed.FindAllStringSubmatch(part, -1) {
+				if !known[match[1]] {
+					t.Errorf("%s names the command certd %s, which does not exist", name, match[1])
+				}
 			}
 		}
 	})

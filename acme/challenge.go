@@ -1,0 +1,104 @@
+package acme
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	xacme "golang.org/x/crypto/acme"
+)
+
+const (
+	maxChallenges    = 100 // read of one authorization
+	maxChallengeType = 64  // bytes
+	minToken         = 22  // characters: 128 bits (RFC 8555 §8.1)
+	maxToken         = 128
+)
+
+// wireChallenge is RFC 8555 §7.1.5.
+type wireChallenge struct {
+	Type   string          `json:"type"`
+	URL    string          `json:"url"`
+	Status Status          `json:"status"`
+	Token  json.RawMessage `json:"token"`
+	Error  *wireProblem    `json:"error"`
+}
+
+// ValidToken reports whether s is a challenge token (RFC 8555 §8.1): 22 to 128
+// characters of base64url. Such a token is harmless as a file name.
+func ValidToken(s string) bool {
+	return len(s) >= minToken && len(s) <= maxToken && isBase64URL(s)
+}
+
+// Answer tells the CA to validate ch now (RFC 8555 §7.5.1). WaitAuthorization
+// tells how that ended.
+func (c *Client) Answer(ctx context.Context, ch Challenge) error {
+	return c.signed(ctx, request{name: "challenge", op: "challenge"}, ch.URL, func(ctx context.Context, x *xacme.Client) error {
+		_, err := x.Accept(ctx, &xacme.Challenge{URI: ch.URL})
+		return err
+	}, func(a *answer) error { return checkObject(a.body) })
+}
+
+// usual reports whether we know what a challenge of this type looks like.
+func usual(challengeType string) bool {
+	switch challengeType {
+	case "http-01", "dns-01", "tls-alpn-01":
+		return true
+	}
+	return false
+}
+
+// parseChallenge checks and converts a challenge object found in the answer of
+// base. Challenges of unknown types may look like anything: what is not usable of
+// them is left out, and nil is returned if nothing is. A token that is not valid,
+// or a foreign URL, in a usual challenge is an error.
+func (c *Client) parseChallenge(raw json.RawMessage, base string) (*Challenge, error) {
+	var w wireChallenge
+	err := json.Unmarshal(raw, &w)
+	known := usual(w.Type)
+	if err == nil && (w.Type == "" || len(w.Type) > maxChallengeType || Sanitize(w.Type) != w.Type) {
+		err = fmt.Errorf("challenge type %q", clip(w.Type, maxChallengeType))
+	}
+	if err == nil {
+		w.URL, err = c.origin.resolve("challenge URL", base, w.URL)
+	}
+	if w.Status == "" {
+		w.Status = StatusPending
+	}
+	if err == nil && !challengeStatus(w.Status) {
+		err = fmt.Errorf("unknown challenge status %q", clip(string(w.Status), 50))
+	}
+	if err != nil {
+		if known {
+			return nil, err
+		}
+		return nil, nil
+	}
+	ch := &Challenge{Type: w.Type, URL: w.URL, Status: w.Status, Problem: w.Error.embedded()}
+	if ch.Token, err = challengeToken(w.Token); err != nil && known {
+		return nil, err
+	}
+	if ch.Token != "" && c.key != nil {
+		if ch.KeyAuthorization, err = c.KeyAuthorization(ch.Token); err != nil {
+			return nil, err
+		}
+	}
+	return ch, nil
+}
+
+// challengeStatus reports whether s is a state of challenges (RFC 8555 §7.1.6).
+func challengeStatus(s Status) bool {
+	return s == StatusPending || s == StatusProcessing || s == StatusValid || s == StatusInvalid
+}
+
+// challengeToken reads a token, which may be absent.
+func challengeToken(raw json.RawMessage) (string, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return "", nil
+	}
+	var token string
+	if json.Unmarshal(raw, &token) != nil || !ValidToken(token) {
+		return "", fmt.Errorf("a challenge token that is not base64url of %d to %d characters", minToken, maxToken)
+	}
+	return token, nil
+}

@@ -1,0 +1,122 @@
+package acme
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// How a CA is polled for orders and authorizations (RFC 8555 §7.5.1).
+const (
+	maxPolls  = 60
+	firstPoll = 100 * time.Millisecond // wait without Retry-After, doubled each time
+	slowPoll  = 5 * time.Second        // up to this
+	minPoll   = time.Second            // bounds of the CA's Retry-After
+	maxPoll   = 30 * time.Second
+)
+
+// WaitOrder reads the order at url again and again until done says so. It gives
+// up after 60 reads or when ctx ends; the order may be taken up again later. An
+// order that became invalid is an error, with the CA's reason.
+func (c *Client) WaitOrder(ctx context.Context, url string, done func(*Order) bool) (*Order, error) {
+	var order *Order
+	err := c.poll(ctx, request{name: "order", op: "order"}, func() (*answer, error) {
+		o, a, err := c.order(ctx, url)
+		if err != nil {
+			return nil, err
+		}
+		before := order
+		order = o
+		if before != nil {
+			if err := before.mayBecome(o); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case o.Status == StatusInvalid:
+			return nil, o.failure()
+		case done(o):
+			return nil, nil
+		case o.Status == StatusValid:
+			return nil, fmt.Errorf("the order is valid already, and will not change")
+		}
+		return a, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return order, nil
+}
+
+// mayBecome returns an error if an order like o cannot become next: orders only
+// go forward, pending - ready - processing - valid, or to invalid (RFC 8555 §7.1.6).
+func (o *Order) mayBecome(next *Order) error {
+	rank := map[Status]int{StatusPending: 0, StatusReady: 1, StatusProcessing: 2, StatusValid: 3, StatusInvalid: 4}
+	if rank[next.Status] < rank[o.Status] {
+		return fmt.Errorf("the order went back from %s to %s", o.Status, next.Status)
+	}
+	return sameIdentifiers(next.Identifiers, o.Identifiers)
+}
+
+// WaitAuthorization reads the authorization at url until it is valid, at most 60
+// times. One that can no longer become valid is an error, which names the
+// identifier and carries the CA's reason.
+func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorization, error) {
+	var authorization *Authorization
+	err := c.poll(ctx, request{name: "authorization", op: "authz"}, func() (*answer, error) {
+		z, a, err := c.authorization(ctx, url)
+		if err != nil {
+			return nil, err
+		}
+		authorization = z
+		switch z.Status {
+		case StatusValid:
+			return nil, nil
+		case StatusPending:
+			return a, nil
+		}
+		return nil, z.failure()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return authorization, nil
+}
+
+// poll calls get until it returns no answer to wait on. The error is a *Problem.
+func (c *Client) poll(ctx context.Context, r request, get func() (*answer, error)) error {
+	start := time.Now()
+	pause := firstPoll
+	for range maxPolls {
+		a, err := get()
+		if err != nil {
+			return c.problem(r, nil, err)
+		}
+		if a == nil {
+			return nil
+		}
+		wait, given := retryAfter(a.header, a.date())
+		if given {
+			wait = min(max(wait, minPoll), maxPoll)
+		} else {
+			wait, pause = pause, min(2*pause, slowPoll)
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return c.problem(r, nil, err)
+		}
+	}
+	return c.problem(r, nil, fmt.Errorf("still not done after %d polls in %v; it is looked at again later",
+		maxPolls, time.Since(start).Round(time.Second)))
+}
+
+// sleep waits for d or until ctx ends, whose error it then returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,171 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// An accountFile is account.json, which acmetool does not have.
+type accountFile struct {
+	Directory string   `json:"directory"`
+	URL       string   `json:"url"`
+	Contacts  []string `json:"contacts"`
+	OrdersURL string   `json:"orders"`
+	EABKeyID  string   `json:"eab_kid"`
+}
+
+// Accounts returns every account with its private key, by ID. The error is that
+// accounts/ itself cannot be read; it wraps fs.ErrPermission for a user who may
+// not.
+func (s *Store) Accounts() ([]Account, []Broken, error) {
+	root, err := s.reader()
+	if root == nil {
+		return nil, nil, err
+	}
+	defer root.Close()
+	servers, err := list(root, "accounts")
+	if err != nil {
+		return nil, nil, err
+	}
+	var accounts []Account
+	var broken []Broken
+	for _, server := range servers {
+		dir := "accounts/" + server.Name()
+		if !server.IsDir() {
+			broken = append(broken, Broken{dir, fmt.Errorf("a %s, not the directory of a CA", kind(server.Type()))})
+			continue
+		}
+		keys, err := list(root, dir)
+		if err != nil {
+			broken = append(broken, Broken{dir, err})
+			continue
+		}
+		for _, key := range keys {
+			id := server.Name() + "/" + key.Name()
+			a, bad := loadAccount(root, id)
+			if a != nil {
+				accounts = append(accounts, *a)
+			}
+			broken = append(broken, bad...)
+		}
+	}
+	return accounts, broken, nil
+}
+
+// loadAccount reads one account. One whose account.json is bad is returned all
+// the same: its key is what counts, the CA knows the rest.
+func loadAccount(root *os.Root, id string) (*Account, []Broken) {
+	dir := "accounts/" + id
+	directory, err := DirectoryOf(id)
+	if err != nil {
+		return nil, []Broken{{dir, err}}
+	}
+	_, keyID, _ := strings.Cut(id, "/")
+	key, err := loadKey(root, dir+"/privkey", keyID)
+	if err != nil {
+		return nil, []Broken{{dir, err}}
+	}
+	a := &Account{ID: id, Directory: directory, Key: key}
+	var file accountFile
+	err = readJSON(root, dir+"/account.json", &file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return a, nil
+	}
+	if err != nil {
+		return a, []Broken{{dir + "/account.json", err}}
+	}
+	a.URL, a.Contacts, a.OrdersURL, a.EABKeyID = file.URL, file.Contacts, file.OrdersURL, file.EABKeyID
+	return a, nil
+}
+
+// Account returns the account at the CA with this directory URL; the error wraps
+// fs.ErrNotExist if there is none. Of several it is one whose URL is known, then
+// the one with the lowest ID.
+func (s *Store) Account(directory string) (*Account, error) {
+	all, broken, err := s.Accounts()
+	if err != nil {
+		return nil, fmt.Errorf("account at %s: %w", directory, err)
+	}
+	want := CanonicalDirectory(directory)
+	all = slices.DeleteFunc(all, func(a Account) bool { return CanonicalDirectory(a.Directory) != want })
+	if len(all) == 0 {
+		return nil, errors.Join(fmt.Errorf("account at %s: %w", directory, fs.ErrNotExist), joinBroken(broken))
+	}
+	slices.SortFunc(all, func(a, b Account) int {
+		if (a.URL == "") != (b.URL == "") {
+			return cmp.Compare(b.URL, a.URL)
+		}
+		return cmp.Compare(a.ID, b.ID)
+	})
+	return &all[0], nil
+}
+
+func joinBroken(broken []Broken) error {
+	var errs []error
+	for _, b := range broken {
+		errs = append(errs, fmt.Errorf("%s: %w", b.Path, b.Err))
+	}
+	return errors.Join(errs...)
+}
+
+// SaveAccount makes an account durable: its key, then what the CA said of it. It
+// sets a.ID, and keeps the place of an account that has one.
+func (s *Store) SaveAccount(a *Account) error {
+	t, err := s.writer()
+	if err != nil {
+		return fmt.Errorf("save account: %w", err)
+	}
+	id, err := a.place()
+	if err != nil {
+		return fmt.Errorf("save account: %w", err)
+	}
+	keyID, pem, err := encodeKey(a.Key)
+	if err != nil {
+		return fmt.Errorf("save account: %w", err)
+	}
+	data, err := encodeJSON(accountFile{Directory: a.Directory, URL: a.URL, Contacts: a.Contacts, OrdersURL: a.OrdersURL, EABKeyID: a.EABKeyID})
+	if err != nil {
+		return fmt.Errorf("save account: %w", err)
+	}
+	var more []entry
+	if a.URL != "" || len(a.Contacts) > 0 || a.EABKeyID != "" {
+		more = []entry{{name: "account.json", data: data}}
+	}
+	dir := "accounts/" + id
+	err = t.ensureDir("accounts/" + strings.TrimSuffix(id, "/"+keyID))
+	if err == nil {
+		err = t.saveKey(dir, keyID, pem, more)
+	}
+	if err == nil && more != nil {
+		err = t.putFile(dir+"/account.json", data, false)
+	}
+	if err != nil {
+		return fmt.Errorf("save account at %s: %w", a.Directory, err)
+	}
+	a.ID = id
+	return nil
+}
+
+// place returns the ID under which the account is kept: the one it has, if that
+// is of the same CA (perhaps under an older URL) and key.
+func (a *Account) place() (string, error) {
+	id, err := AccountID(a.Directory, a.Key.Public())
+	if err != nil || a.ID == "" || a.ID == id {
+		return id, err
+	}
+	old, err := DirectoryOf(a.ID)
+	if err != nil {
+		return "", err
+	}
+	_, have, _ := strings.Cut(a.ID, "/")
+	_, want, _ := strings.Cut(id, "/")
+	if have == want && CanonicalDirectory(old) == CanonicalDirectory(a.Directory) {
+		return a.ID, nil
+	}
+	return id, nil
+}

@@ -1,0 +1,340 @@
+package state
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"certd/acme"
+)
+
+// A metaFile is meta.json, which acmetool does not have.
+type metaFile struct {
+	URL       string    `json:"url"`
+	Directory string    `json:"directory"`
+	Account   string    `json:"account"`
+	Target    string    `json:"target"`
+	Reason    string    `json:"reason"`
+	Profile   string    `json:"profile"`
+	KeyType   string    `json:"key_type"`
+	Names     []string  `json:"names"`
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+	SHA256    digests   `json:"sha256"`
+}
+
+// digests are the lower-case hex SHA-256 of three files.
+type digests struct {
+	Cert      string `json:"cert"`
+	Chain     string `json:"chain"`
+	Fullchain string `json:"fullchain"`
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// A certDir is a certificate directory being read.
+type certDir struct {
+	Certificate
+	root  *os.Root               // the directory
+	path  string                 // where it belongs, "certs/<id>"
+	there map[string]fs.FileMode // what is in it, and of which type
+	leaf  *x509.Certificate      // nil if it cannot be parsed
+	meta  *metaFile              // nil without a sound meta.json
+	keyed bool                   // the privkey link is there and right
+}
+
+// readCertificate reads the certificate directory at dir as that of this ID; keys
+// is the directory keys/, nil if there is none. An error means that it is not a
+// certificate directory at all; damage is told in the Certificate.
+func readCertificate(root *os.Root, dir, id string, keys *os.Root) (*certDir, error) {
+	sub, err := root.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.Close()
+	c := &certDir{root: sub, path: "certs/" + id, there: make(map[string]fs.FileMode)}
+	c.ID = id
+	entries, err := list(sub, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		c.there[e.Name()] = e.Type()
+	}
+	if err := c.readMeta(); err != nil {
+		return nil, err
+	}
+	if err := c.readURL(); err != nil {
+		return nil, err
+	}
+	if err := c.readFiles(); err != nil {
+		return nil, err
+	}
+	if err := c.readLinks(keys); err != nil {
+		return nil, err
+	}
+	_, wanted := c.there["revoke"]
+	_, done := c.there["revoked"]
+	c.Revoked = wanted || done
+	return c, nil
+}
+
+// damage notes what is wrong; the first finding is kept.
+func (c *certDir) damage(format string, args ...any) {
+	if c.Damage == "" {
+		c.Damage = fmt.Sprintf(format, args...)
+	}
+}
+
+// read returns the content of a file; a missing one is damage, a link or special
+// file in its place is an error.
+func (c *certDir) read(name string) ([]byte, error) {
+	if _, ok := c.there[name]; !ok {
+		c.damage("%s is missing", name)
+		return nil, nil
+	}
+	data, err := readFile(c.root, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.damage("%s is missing", name)
+		return nil, nil
+	}
+	return data, err
+}
+
+func (c *certDir) readMeta() error {
+	if _, ok := c.there["meta.json"]; !ok {
+		return nil
+	}
+	data, err := c.read("meta.json")
+	if err != nil {
+		return err
+	}
+	var meta metaFile
+	if err := decodeJSON(data, &meta); err != nil {
+		c.damage("meta.json: %v", err)
+		return nil
+	}
+	c.meta = &meta
+	c.URL, c.Directory, c.Profile = meta.URL, meta.Directory, meta.Profile
+	c.Target, c.Reason, c.KeyType = meta.Target, meta.Reason, meta.KeyType
+	c.Names, c.NotBefore, c.NotAfter = meta.Names, meta.NotBefore, meta.NotAfter
+	return nil
+}
+
+func (c *certDir) readURL() error {
+	data, err := c.read("url")
+	if err != nil {
+		return err
+	}
+	url := strings.TrimSpace(string(data))
+	if url == "" {
+		url = c.URL
+		c.damage("url is empty")
+	}
+	if CertID(url) != c.ID {
+		return fmt.Errorf("its url %q is not that of its name", acme.Sanitize(url))
+	}
+	c.URL = url
+	if c.meta != nil && c.meta.URL != url {
+		c.damage("meta.json is of another order")
+	}
+	return nil
+}
+
+// readFiles reads and checks cert, chain and fullchain.
+func (c *certDir) readFiles() error {
+	_, cert := c.there["cert"]
+	_, full := c.there["fullchain"]
+	if !cert && !full {
+		c.damage("not downloaded: only its order is known")
+		return nil
+	}
+	var files [3][]byte
+	for i, name := range []string{"cert", "chain", "fullchain"} {
+		data, err := c.read(name)
+		if err != nil {
+			return err
+		}
+		files[i] = data
+	}
+	if err := c.parseLeaf(files[0]); err != nil {
+		c.damage("cert: %v", err)
+		return nil
+	}
+	have := digests{Cert: digest(files[0]), Chain: digest(files[1]), Fullchain: digest(files[2])}
+	switch {
+	case c.meta != nil && c.meta.SHA256.Cert != have.Cert:
+		c.damage("cert is not what was published")
+	case c.meta != nil && c.meta.SHA256.Chain != have.Chain:
+		c.damage("chain is not what was published")
+	case c.meta != nil && c.meta.SHA256.Fullchain != have.Fullchain:
+		c.damage("fullchain is not what was published")
+	case c.meta == nil:
+		c.checkChain(files[1], files[2])
+	}
+	return nil
+}
+
+// parseLeaf takes what is to be known from the leaf certificate.
+func (c *certDir) parseLeaf(data []byte) error {
+	certs, err := parseChain(data)
+	if err != nil {
+		return err
+	}
+	if len(certs) != 1 {
+		return fmt.Errorf("%d certificates, want 1", len(certs))
+	}
+	leaf := certs[0]
+	c.leaf = leaf
+	c.KeyID = hashID(leaf.RawSubjectPublicKeyInfo)
+	c.KeyType = keyType(leaf.PublicKey)
+	c.Names = certNames(leaf)
+	c.NotBefore, c.NotAfter = leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
+	c.Serial = leaf.SerialNumber.Text(16)
+	c.Issuer = acme.Sanitize(leaf.Issuer.CommonName)
+	return nil
+}
+
+// checkChain checks what can be checked without meta.json: chain parses, and
+// fullchain is the leaf and the chain.
+func (c *certDir) checkChain(chain, full []byte) {
+	inter, err := parseChain(chain)
+	if err != nil {
+		c.damage("chain: %v", err)
+		return
+	}
+	all, err := parseChain(full)
+	if err != nil {
+		c.damage("fullchain: %v", err)
+		return
+	}
+	same := func(a, b *x509.Certificate) bool { return a.Equal(b) }
+	if !slices.EqualFunc(all, append([]*x509.Certificate{c.leaf}, inter...), same) {
+		c.damage("fullchain is not cert and chain")
+	}
+}
+
+// readLinks reads the links privkey and account, and looks for the key.
+func (c *certDir) readLinks(keys *os.Root) error {
+	target, err := c.readLink("account")
+	if err != nil {
+		return err
+	}
+	if id, ok := strings.CutPrefix(target, "accounts/"); ok {
+		directory, err := DirectoryOf(id)
+		if err != nil {
+			return fmt.Errorf("account: %w", err)
+		}
+		c.Account = id
+		if c.Directory == "" {
+			c.Directory = directory
+		}
+	} else if target != "" {
+		return fmt.Errorf("account: link to %s, not to an account", target)
+	}
+	target, err = c.readLink("privkey")
+	if err != nil {
+		return err
+	}
+	if c.KeyID == "" {
+		return nil
+	}
+	want := "keys/" + c.KeyID + "/privkey"
+	c.keyed = target == want
+	if target != "" && !c.keyed {
+		c.damage("privkey links to %s, which is not its key", target)
+	}
+	c.HasKey = c.hasKey(keys)
+	return nil
+}
+
+// readLink returns where a link points, relative to the state directory; empty if
+// it is not there.
+func (c *certDir) readLink(name string) (string, error) {
+	mode, ok := c.there[name]
+	if !ok {
+		return "", nil
+	}
+	if mode&fs.ModeSymlink == 0 {
+		return "", fmt.Errorf("%s is a %s, not a link", name, kind(mode))
+	}
+	text, err := c.root.Readlink(name)
+	if err != nil {
+		return "", err
+	}
+	target, err := inside(c.path, text)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	return target, nil
+}
+
+// hasKey looks for the key without reading it. A user who may not look into keys/
+// has to believe the link.
+func (c *certDir) hasKey(keys *os.Root) bool {
+	if keys == nil {
+		return false
+	}
+	fi, err := keys.Lstat(c.KeyID + "/privkey")
+	if errors.Is(err, fs.ErrPermission) {
+		return c.keyed
+	}
+	return err == nil && fi.Mode().IsRegular() && fi.Size() > 0
+}
+
+// linkKey gives a certificate directory the privkey link, which acmetool makes
+// only when it opens its store the next time.
+func (c *certDir) linkKey(t *tree) error {
+	if c.keyed {
+		return nil
+	}
+	return t.putLink(path.Join(c.path, "privkey"), "../../keys/"+c.KeyID+"/privkey")
+}
+
+// parseChain reads a file of PEM certificates; other blocks are an error.
+func parseChain(data []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for len(bytes.TrimSpace(data)) > 0 {
+		block, rest := pem.Decode(data)
+		if block == nil || block.Type != "CERTIFICATE" {
+			return nil, errors.New("something in it is no PEM certificate")
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert)
+		data = rest
+	}
+	return certs, nil
+}
+
+// certNames returns the subject alternative names: DNS names in lower case and
+// canonical IP addresses, sorted, each once.
+func certNames(leaf *x509.Certificate) []string {
+	names := make([]string, 0, len(leaf.DNSNames)+len(leaf.IPAddresses))
+	for _, name := range leaf.DNSNames {
+		names = append(names, strings.ToLower(name))
+	}
+	for _, ip := range leaf.IPAddresses {
+		if addr, ok := netip.AddrFromSlice(ip); ok {
+			names = append(names, addr.Unmap().String())
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}

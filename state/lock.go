@@ -1,0 +1,255 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked reports that another process holds the lock; the error is a
+// *LockedError.
+var ErrLocked = errors.New("another certd is at work")
+
+// lockPoll is the wait between two tries for the lock: flock itself cannot be
+// interrupted by a context.
+const lockPoll = 50 * time.Millisecond
+
+// A LockedError says who seems to hold the lock.
+type LockedError struct {
+	Path string // of the lock file
+	PID  int    // what the holder wrote into it, a hint only; 0 if unknown
+}
+
+// Error names the lock file and the holder.
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%s: %v", e.Path, ErrLocked)
+	}
+	return fmt.Sprintf("%s: %v (process %d)", e.Path, ErrLocked, e.PID)
+}
+
+// Unwrap returns ErrLocked.
+func (e *LockedError) Unwrap() error { return ErrLocked }
+
+// A Lock is the right to write to a state directory. The kernel gives it up
+// with the process, and no child inherits it.
+type Lock struct {
+	store *Store
+	root  *os.Root
+	file  *os.File
+}
+
+// Lock waits at most wait for the exclusive right to write; zero tries once. It
+// creates what is missing of the layout, with the modes of conf/perm, and
+// empties tmp/. The error wraps ErrLocked if another process (or another Store
+// of this one) keeps the lock for longer.
+func (s *Store) Lock(ctx context.Context, wait time.Duration) (*Lock, error) {
+	if err := s.makeDir(); err != nil {
+		return nil, err
+	}
+	l, err := s.acquire(ctx, time.Now().Add(wait))
+	if err != nil {
+		return nil, err
+	}
+	if err := l.prepare(); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	s.mu.Lock()
+	s.held = l
+	s.mu.Unlock()
+	return l, nil
+}
+
+// Unlock gives the lock up. Nothing may be writing any more.
+func (l *Lock) Unlock() error {
+	l.store.mu.Lock()
+	l.store.held = nil
+	l.store.mu.Unlock()
+	return l.release()
+}
+
+func (l *Lock) release() error {
+	err := errors.Join(
+		l.file.Truncate(0), // the pid in it is no longer true
+		unix.Flock(int(l.file.Fd()), unix.LOCK_UN),
+		l.file.Close(),
+		l.root.Close())
+	if err != nil {
+		return fmt.Errorf("unlock %s: %w", l.store.dir, err)
+	}
+	return nil
+}
+
+// makeDir creates the state directory itself, and its parents.
+func (s *Store) makeDir() error {
+	if _, err := os.Stat(s.dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	r := s.perms.at(".")
+	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
+		return fmt.Errorf("create state directory: %w", err)
+	}
+	parent, err := os.OpenRoot(filepath.Dir(s.dir))
+	if err != nil {
+		return fmt.Errorf("create state directory: %w", err)
+	}
+	defer parent.Close()
+	base := filepath.Base(s.dir)
+	err = parent.Mkdir(base, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil // somebody was faster
+	}
+	if err == nil {
+		err = parent.Chmod(base, r.dir)
+	}
+	if err == nil {
+		err = (&tree{root: parent}).syncDir(".")
+	}
+	if err != nil {
+		return fmt.Errorf("create state directory: %w", err)
+	}
+	return nil
+}
+
+// acquire takes the lock, trying until the deadline.
+func (s *Store) acquire(ctx context.Context, deadline time.Time) (*Lock, error) {
+	for {
+		l, err := s.try()
+		if !errors.Is(err, ErrLocked) || time.Until(deadline) <= 0 {
+			return l, err
+		}
+		timer := time.NewTimer(min(lockPoll, time.Until(deadline)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("wait for %s: %w", s.Path("lock"), ctx.Err())
+		}
+	}
+}
+
+// try takes the lock if it is free.
+func (s *Store) try() (_ *Lock, err error) {
+	root, err := os.OpenRoot(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			root.Close()
+		}
+	}()
+	if err := s.checkSafe(root); err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, &LockedError{Path: s.Path("lock"), PID: pidHint(f)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock %s (a file system without locks cannot hold a state directory): %w", s.Path("lock"), err)
+	}
+	if err := s.checkSame(root, f); err != nil {
+		return nil, err
+	}
+	return &Lock{store: s, root: root, file: f}, nil
+}
+
+// checkSame makes sure that what was locked is still what others will find: the
+// lock file, and the directory it is in, may have been replaced meanwhile.
+func (s *Store) checkSame(root *os.Root, f *os.File) error {
+	have, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("lock state directory: %w", err)
+	}
+	there, err := os.Lstat(s.Path("lock"))
+	if err == nil && !there.Mode().IsRegular() {
+		return fmt.Errorf("%s is a %s, not a file: move it away", s.Path("lock"), kind(there.Mode()))
+	}
+	if err != nil || !os.SameFile(have, there) {
+		return &LockedError{Path: s.Path("lock")} // replaced just now: try again
+	}
+	if mode := s.perms.at("lock").file; have.Mode().Perm()&^mode.Perm() != 0 {
+		if err := f.Chmod(mode); err != nil {
+			return fmt.Errorf("lock state directory: %w", err)
+		}
+	}
+	return nil
+}
+
+func pidHint(f *os.File) int {
+	b := make([]byte, 16)
+	n, _ := f.ReadAt(b, 0) // io.EOF is expected
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil || pid < 0 {
+		return 0
+	}
+	return pid
+}
+
+// prepare completes the layout, empties tmp/ and says who is here.
+func (l *Lock) prepare() error {
+	t := &tree{root: l.root, perms: l.store.perms, step: l.store.step}
+	if err := t.makeTemp(); err != nil {
+		return fmt.Errorf("prepare state directory: %w", err)
+	}
+	for _, dir := range layout()[1:] {
+		if err := t.ensureDir(dir); err != nil {
+			return fmt.Errorf("prepare state directory: %w", err)
+		}
+	}
+	if err := l.file.Truncate(0); err != nil {
+		return fmt.Errorf("prepare state directory: %w", err)
+	}
+	if _, err := l.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
+		return fmt.Errorf("prepare state directory: %w", err)
+	}
+	return nil
+}
+
+// makeTemp makes tmp/, or empties the one there is.
+func (t *tree) makeTemp() error {
+	r := t.perms.at("tmp")
+	err := t.root.Mkdir("tmp", 0o700)
+	if err == nil {
+		if err := t.root.Chmod("tmp", r.dir); err != nil {
+			return err
+		}
+		return t.syncDir(".")
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	f, err := t.root.Open("tmp")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := t.root.RemoveAll("tmp/" + name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,278 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"certd/acme"
+)
+
+// snapshotTries bounds how often a snapshot is taken anew because a writer was
+// at work meanwhile.
+const snapshotTries = 3
+
+// Snapshot reads everything but private keys. It needs no lock and changes
+// nothing; its cost grows with the number of certificates and no faster. The
+// error is that the state directory itself cannot be read: whatever is wrong
+// with one entry is in Snapshot.Broken.
+func (s *Store) Snapshot() (*Snapshot, error) {
+	root, err := s.reader()
+	if err != nil {
+		return nil, err
+	}
+	if root == nil {
+		return newSnapshot(), nil
+	}
+	defer root.Close()
+	for try := 1; ; try++ {
+		r := &snapshotReader{root: root, snap: newSnapshot()}
+		if err := r.read(); err != nil {
+			return nil, fmt.Errorf("read %s: %w", s.dir, err)
+		}
+		if !r.moved || try == snapshotTries {
+			slices.SortFunc(r.snap.Broken, func(a, b Broken) int { return cmp.Compare(a.Path, b.Path) })
+			return r.snap, nil
+		}
+	}
+}
+
+func newSnapshot() *Snapshot {
+	return &Snapshot{
+		Certificates: make(map[string]*Certificate),
+		Live:         make(map[string]string),
+		Attempts:     make(map[string]Attempt),
+	}
+}
+
+// A snapshotReader takes one snapshot.
+type snapshotReader struct {
+	root  *os.Root
+	snap  *Snapshot
+	moved bool // a link was switched while we read: what was read does not belong together
+}
+
+func (r *snapshotReader) broken(path string, err error) {
+	r.snap.Broken = append(r.snap.Broken, Broken{path, err})
+}
+
+// read goes against the direction of writing: links before certificates, so that
+// a link read is one whose certificate was there.
+func (r *snapshotReader) read() error {
+	links, err := r.links()
+	if err != nil {
+		return err
+	}
+	keyed, err := r.certificates()
+	if err != nil {
+		return err
+	}
+	r.live(links, keyed)
+	if err := r.orders(); err != nil {
+		return err
+	}
+	if err := r.attempts(); err != nil {
+		return err
+	}
+	return r.pending()
+}
+
+// links reads live/: name to certificate ID.
+func (r *snapshotReader) links() (map[string]string, error) {
+	entries, err := list(r.root, "live")
+	if err != nil {
+		return nil, err
+	}
+	links := make(map[string]string, len(entries))
+	for _, e := range entries {
+		id, err := readLive(r.root, e)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			r.moved = true
+		case err != nil:
+			r.broken("live/"+e.Name(), err)
+		default:
+			links[e.Name()] = id
+		}
+	}
+	return links, nil
+}
+
+func readLive(root *os.Root, e fs.DirEntry) (id string, err error) {
+	if err := checkLiveName(e.Name()); err != nil {
+		return "", err
+	}
+	if e.Type()&fs.ModeSymlink == 0 {
+		return "", fmt.Errorf("a %s, not a link to a certificate", kind(e.Type()))
+	}
+	text, err := root.Readlink("live/" + e.Name())
+	if err != nil {
+		return "", err
+	}
+	target, err := inside("live", text)
+	if err != nil {
+		return "", err
+	}
+	id, ok := strings.CutPrefix(target, "certs/")
+	if !ok || !isID(id) {
+		return "", fmt.Errorf("link to %q, not to ../certs/<id>", text)
+	}
+	return id, nil
+}
+
+// certificates reads certs/ in parallel. It returns which certificates have
+// their privkey link.
+func (r *snapshotReader) certificates() (keyed map[string]bool, err error) {
+	entries, err := list(r.root, "certs")
+	if err != nil {
+		return nil, err
+	}
+	keys, err := r.root.OpenRoot("keys")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return nil, err
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		keys = nil
+	}
+	if keys != nil {
+		defer keys.Close()
+	}
+	found := make([]*certDir, len(entries))
+	errs := make([]error, len(entries))
+	var g errgroup.Group
+	g.SetLimit(2 * runtime.GOMAXPROCS(0))
+	for i, e := range entries {
+		g.Go(func() error {
+			found[i], errs[i] = r.certificate(e, keys)
+			return nil
+		})
+	}
+	_ = g.Wait() // always nil: every failure is in errs
+	keyed = make(map[string]bool, len(entries))
+	for i, e := range entries {
+		switch {
+		case errs[i] != nil:
+			r.broken("certs/"+e.Name(), errs[i])
+		case found[i] != nil:
+			r.snap.Certificates[e.Name()] = &found[i].Certificate
+			keyed[e.Name()] = found[i].keyed
+		}
+	}
+	return keyed, nil
+}
+
+// certificate reads one entry of certs/; nil without an error means that it was
+// removed while we looked.
+func (r *snapshotReader) certificate(e fs.DirEntry, keys *os.Root) (*certDir, error) {
+	name := "certs/" + e.Name()
+	if !e.IsDir() || !isID(e.Name()) {
+		return nil, fmt.Errorf("a %s that is no certificate", kind(e.Type()))
+	}
+	c, err := readCertificate(r.root, name, e.Name(), keys)
+	if err != nil || c.Damage != "" {
+		if _, gone := r.root.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	return c, err
+}
+
+// live keeps the links that lead to a certificate. A link whose certificate has
+// its key but no privkey link yet is left out: it is as good as not made, and
+// making it anew sets both right.
+func (r *snapshotReader) live(links map[string]string, keyed map[string]bool) {
+	for name, id := range links {
+		cert := r.snap.Certificates[id]
+		if cert != nil {
+			if keyed[id] || !cert.HasKey {
+				r.snap.Live[name] = id
+			}
+			continue
+		}
+		if text, err := r.root.Readlink("live/" + name); err != nil || !strings.HasSuffix(text, id) {
+			r.moved = true
+			continue
+		}
+		r.broken("live/"+name, fmt.Errorf("links to certs/%s, which holds no certificate", id))
+	}
+}
+
+// orders reads orders/, by creation time.
+func (r *snapshotReader) orders() error {
+	err := r.documents("orders", func(name string) error {
+		var o acme.OpenOrder
+		if err := readJSON(r.root, name, &o); err != nil {
+			return err
+		}
+		if o.URL == "" || name != orderFile(o.URL) {
+			return fmt.Errorf("its url %q is not that of its name", acme.Sanitize(o.URL))
+		}
+		r.snap.Orders = append(r.snap.Orders, o)
+		return nil
+	})
+	slices.SortFunc(r.snap.Orders, func(a, b acme.OpenOrder) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.URL, b.URL))
+	})
+	return err
+}
+
+// attempts reads attempts/.
+func (r *snapshotReader) attempts() error {
+	return r.documents("attempts", func(name string) error {
+		var a Attempt
+		if err := readJSON(r.root, name, &a); err != nil {
+			return err
+		}
+		if checkFileName(a.Target) != nil || name != attemptFile(a.Target) {
+			return fmt.Errorf("its target %q is not that of its name", acme.Sanitize(a.Target))
+		}
+		r.snap.Attempts[a.Target] = a
+		return nil
+	})
+}
+
+// pending reads pending/, oldest first.
+func (r *snapshotReader) pending() error {
+	err := r.documents("pending", func(name string) error {
+		var e Event
+		if err := readJSON(r.root, name, &e); err != nil {
+			return err
+		}
+		if name != eventFile(e.ID) {
+			return fmt.Errorf("its id %q is not that of its name", acme.Sanitize(e.ID))
+		}
+		r.snap.Pending = append(r.snap.Pending, e)
+		return nil
+	})
+	slices.SortFunc(r.snap.Pending, func(a, b Event) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return err
+}
+
+// documents calls read for every JSON file of a directory and notes what is
+// broken. A file removed meanwhile is left out.
+func (r *snapshotReader) documents(dir string, read func(name string) error) error {
+	entries, err := list(r.root, dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := dir + "/" + e.Name()
+		if !strings.HasSuffix(name, ".json") {
+			r.broken(name, errors.New("not a .json file"))
+			continue
+		}
+		if err := read(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.broken(name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,285 @@
+package issue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"certd/acme"
+)
+
+// A proof is one authorization of an order on its way to valid.
+type proof struct {
+	name    acme.Identifier // as wanted, with "*."
+	authz   *acme.Authorization
+	ch      acme.Challenge
+	solver  Solver // of ch; nil if the CA is at another challenge already
+	pending bool   // ch has to be answered
+	err     error  // of the answer
+}
+
+// preference is the order in which challenge types are chosen.
+func preference() []string { return []string{"http-01", "tls-alpn-01", "dns-01"} }
+
+// authorize proves every identifier of order and returns it once it is ready.
+func (r *run) authorize(ctx context.Context, order *acme.Order) (*acme.Order, error) {
+	r.at = "authz"
+	settled := make(map[string]bool) // authorizations that need no deactivation
+	proofs, err := r.authorizations(ctx, order, settled)
+	if err == nil {
+		err = r.prove(ctx, proofs)
+	}
+	if err != nil {
+		return nil, r.settle(ctx, order, settled, err)
+	}
+	return r.wait(ctx, order, func(o *acme.Order) bool { return o.Status != acme.StatusPending })
+}
+
+// wait polls order until done, and decides what becomes of it if that never is.
+func (r *run) wait(ctx context.Context, order *acme.Order, done func(*acme.Order) bool) (*acme.Order, error) {
+	r.at = "order"
+	now, err := r.Client.WaitOrder(ctx, order.URL, done)
+	if err != nil {
+		return nil, r.settle(ctx, order, nil, err)
+	}
+	return now, nil
+}
+
+// authorizations reads those of order and returns the ones still to be proven,
+// each with the challenge to do so. It wants one for each name, and no others.
+func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map[string]bool) ([]*proof, error) {
+	if len(order.Authorizations) != len(r.open.Names) {
+		return nil, hopeless{r.nonsense(fmt.Sprintf("the CA's order for %d names has %d authorizations", len(r.open.Names), len(order.Authorizations)))}
+	}
+	all := make([]*proof, len(order.Authorizations))
+	indexes := make([]int, len(all))
+	for i := range indexes {
+		indexes[i] = i
+	}
+	err := each(indexes, func(i int) error {
+		authz, err := r.Client.Authorization(ctx, order.Authorizations[i])
+		if err != nil {
+			return err
+		}
+		all[i] = &proof{name: nameOf(authz), authz: authz}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]acme.Identifier, len(all))
+	for i, p := range all {
+		ids[i] = p.name
+		settled[order.Authorizations[i]] = p.authz.Status != acme.StatusPending
+	}
+	if !sameNames(ids, r.open.Names) {
+		return nil, hopeless{r.nonsense("the authorizations of the CA's order are not for its names")}
+	}
+	all = slices.DeleteFunc(all, func(p *proof) bool { return p.authz.Status == acme.StatusValid })
+	var errs []error
+	for _, p := range all {
+		if err := r.choose(p); err != nil {
+			errs = append(errs, hopeless{err})
+		}
+	}
+	return all, join(errs)
+}
+
+// nameOf is the identifier that authz is for, as it was ordered (RFC 8555 §7.1.4).
+func nameOf(authz *acme.Authorization) acme.Identifier {
+	id := canonical(authz.Identifier)
+	if authz.Wildcard {
+		id.Value = "*." + id.Value
+	}
+	return id
+}
+
+// choose picks the challenge of p, and refuses an authorization that ended.
+func (r *run) choose(p *proof) error {
+	if p.authz.Status != acme.StatusPending {
+		return r.ended(p)
+	}
+	// What the CA was told before a crash is not told again.
+	for _, ch := range p.authz.Challenges {
+		if ch.Status == acme.StatusProcessing || ch.Status == acme.StatusValid {
+			p.ch, p.solver = ch, r.solver(ch)
+			return nil
+		}
+	}
+	for _, kind := range preference() {
+		for _, ch := range p.authz.Challenges {
+			if solver := r.solver(ch); solver != nil && ch.Type == kind && ch.Status == acme.StatusPending {
+				p.ch, p.solver, p.pending = ch, solver, true
+				return nil
+			}
+		}
+	}
+	return r.problem(acme.ClassOperator, p.name, fmt.Errorf("no way to prove it: the CA offers %s, and certd is set up for %s",
+		offered(p.authz.Challenges), list(r.solvable())))
+}
+
+// solver returns what can present ch, nil if nothing can.
+func (r *run) solver(ch acme.Challenge) Solver {
+	if ch.KeyAuthorization == "" {
+		return nil
+	}
+	return r.Solvers[ch.Type]
+}
+
+func (r *run) solvable() []string {
+	return slices.DeleteFunc(preference(), func(kind string) bool { return r.Solvers[kind] == nil })
+}
+
+// offered lists the types of challenges, a few of them.
+func offered(challenges []acme.Challenge) string {
+	const most = 8
+	var kinds []string
+	for _, ch := range challenges {
+		if kind := acme.Sanitize(ch.Type); !slices.Contains(kinds, kind) {
+			kinds = append(kinds, kind)
+		}
+		if len(kinds) == most {
+			kinds = append(kinds, "...")
+			break
+		}
+	}
+	return list(kinds)
+}
+
+func list(kinds []string) string {
+	if len(kinds) == 0 {
+		return "no challenge"
+	}
+	return strings.Join(kinds, ", ")
+}
+
+// ended says why an authorization is neither pending nor valid.
+func (r *run) ended(p *proof) error {
+	for _, ch := range p.authz.Challenges {
+		if ch.Problem != nil {
+			return about(ch.Problem, p.name)
+		}
+	}
+	class := acme.ClassTransient // a new order gets a new one
+	if p.authz.Status == acme.StatusInvalid {
+		class = acme.ClassName
+	}
+	return r.problem(class, p.name, errors.New("the authorization is "+string(p.authz.Status)))
+}
+
+// about adds the identifier to a Problem that has none.
+func about(err error, id acme.Identifier) error {
+	p, ok := errors.AsType[*acme.Problem](err)
+	if !ok || p.Identifier != (acme.Identifier{}) {
+		return err
+	}
+	q := *p
+	q.Identifier = id
+	return &q
+}
+
+// prove presents all proofs, sees for itself if asked to, answers all, and waits
+// for the CA's verdict on each. What was presented is removed in any case.
+func (r *run) prove(ctx context.Context, proofs []*proof) error {
+	defer r.cleanUp(ctx, proofs)
+	err := each(proofs, func(p *proof) error {
+		r.step(p.name.Value, "authorize")
+		if p.solver == nil {
+			return nil
+		}
+		return r.unproven(ctx, p, "present", p.solver.Present(ctx, p.authz.Identifier, p.ch))
+	})
+	if err != nil {
+		return err
+	}
+	if r.req.SelfTest {
+		if err := each(proofs, func(p *proof) error { return r.selfTest(ctx, p) }); err != nil {
+			return err
+		}
+	}
+	_ = each(proofs, func(p *proof) error {
+		r.step(p.name.Value, "validate")
+		if p.pending {
+			p.err = about(r.Client.Answer(ctx, p.ch), p.name)
+		}
+		return nil // others were told: their verdict is waited for
+	})
+	lasting, stop := linger(ctx)
+	defer stop()
+	return each(proofs, func(p *proof) error { return r.verdict(lasting, p) })
+}
+
+// linger returns a context that outlives ctx by lingerTime: what the CA has been
+// told to look at is not taken away under its eyes, which would spoil the order.
+func linger(ctx context.Context) (lasting context.Context, stop func()) {
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() { time.AfterFunc(lingerTime, cancel) })
+	return lasting, func() { forget(); cancel() }
+}
+
+func (r *run) selfTest(ctx context.Context, p *proof) error {
+	waiter, ok := p.solver.(Waiter)
+	if !ok || !p.pending {
+		return nil
+	}
+	r.step(p.name.Value, "self-test")
+	return r.unproven(ctx, p, "self-test", waiter.Wait(ctx, p.authz.Identifier, p.ch))
+}
+
+// unproven is the problem of a solver that failed, nil if it did not.
+func (r *run) unproven(ctx context.Context, p *proof, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s %s: %w", what, p.ch.Type, err)
+	class := acme.ClassName
+	if ctx.Err() != nil {
+		class = acme.ClassTransient // not the name's fault
+	}
+	return r.problem(class, p.name, err)
+}
+
+// verdict waits until the CA has judged p. If it could not be told to, it is
+// not waited for, unless it is at it nevertheless.
+func (r *run) verdict(ctx context.Context, p *proof) error {
+	if p.err != nil {
+		authz, err := r.Client.Authorization(ctx, p.authz.URL)
+		if err != nil || !underWay(authz, p.ch) {
+			return p.err
+		}
+	}
+	_, err := r.Client.WaitAuthorization(ctx, p.authz.URL)
+	return about(err, p.name)
+}
+
+// underWay reports whether the CA got the answer to ch.
+func underWay(authz *acme.Authorization, ch acme.Challenge) bool {
+	if authz.Status != acme.StatusPending {
+		return true
+	}
+	return slices.ContainsFunc(authz.Challenges, func(c acme.Challenge) bool {
+		return c.URL == ch.URL && c.Status != acme.StatusPending
+	})
+}
+
+// cleanUp removes what was presented, with a deadline of its own: also after a
+// cancellation. What is left is kept in r.leftovers.
+func (r *run) cleanUp(ctx context.Context, proofs []*proof) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	err := each(proofs, func(p *proof) error {
+		if p.solver == nil {
+			return nil
+		}
+		if err := p.solver.CleanUp(ctx, p.authz.Identifier, p.ch); err != nil {
+			return fmt.Errorf("clean up %s for %s: %w", p.ch.Type, p.name.Value, err)
+		}
+		return nil
+	})
+	if err != nil {
+		r.leftovers = append(r.leftovers, err)
+	}
+}

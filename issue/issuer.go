@@ -1,0 +1,176 @@
+package issue
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"time"
+
+	"certd/acme"
+)
+
+const (
+	defaultTimeout = 15 * time.Minute
+	cleanUpTimeout = 30 * time.Second
+	giveUpTimeout  = 10 * time.Second
+	lingerTime     = 3 * time.Second // for the CA's verdict after a cancellation
+	parallel       = 8               // requests and challenges at once, of one order
+)
+
+// An Issuer turns a Request into a certificate. Client, Journal and Keys must
+// be set; the zero value of every other field is a working default. An Issuer
+// may be used by many goroutines if its Solvers, Journal and Keys may.
+type Issuer struct {
+	Client   *acme.Client
+	Solvers  map[string]Solver // by challenge type, such as "http-01"
+	Journal  Journal
+	Keys     Keys
+	Progress func(Step)    // one call at a time for each Issue; nil: nobody looks
+	Timeout  time.Duration // of one Issue; zero means 15 minutes
+}
+
+// Issue obtains the certificate of req, or goes on with the order of an earlier
+// Issue that was cut off. On success the order is still journaled: close it once
+// the certificate is published. On failure it is journaled if it can be taken up
+// again (network, timeout, cancellation, a challenge that could not be presented
+// or seen), and otherwise closed, its pending authorizations deactivated.
+// The error wraps an *acme.Problem, or several joined, the most telling first;
+// cancellation of ctx can also be told by errors.Is.
+func (i *Issuer) Issue(ctx context.Context, req Request) (*Certificate, error) {
+	limit := i.Timeout
+	if limit == 0 {
+		limit = defaultTimeout
+	}
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+
+	r := &run{Issuer: i, req: req, open: req.Open}
+	cert, err := r.issue(bounded)
+	left := errors.Join(r.leftovers...)
+	if err == nil {
+		cert.CleanUp = left
+		return cert, nil
+	}
+	if bounded.Err() != nil && ctx.Err() == nil {
+		err = &acme.Problem{
+			Operation: r.at, Class: acme.ClassTransient, Err: err,
+			Detail: fmt.Sprintf("no certificate within %v", limit),
+		}
+	}
+	if err = r.typed(err); left != nil {
+		err = errors.Join(err, left)
+	}
+	return nil, err
+}
+
+// A run is one Issue.
+type run struct {
+	*Issuer
+	req       Request
+	open      acme.OpenOrder // as journaled
+	key       crypto.Signer  // of open.KeyID; nil until it is needed
+	at        string         // operation at work, for errors that are no Problem
+	leftovers []error        // of CleanUp
+	mu        sync.Mutex     // around Progress
+}
+
+func (r *run) issue(ctx context.Context) (*Certificate, error) {
+	order, err := r.resume(ctx)
+	if err == nil && order == nil && r.req.Adopt {
+		order, err = r.adopt(ctx)
+	}
+	if err == nil && order == nil {
+		order, err = r.newOrder(ctx)
+	}
+	if err == nil && order.Status == acme.StatusPending {
+		order, err = r.authorize(ctx, order)
+	}
+	if err == nil && order.Status == acme.StatusReady {
+		order, err = r.finalize(ctx, order)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r.collect(ctx, order)
+}
+
+// step reports progress on name.
+func (r *run) step(name, step string) {
+	if r.Progress == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Progress(Step{Target: r.open.Target, Name: name, Step: step})
+}
+
+func (r *run) firstName() string {
+	if len(r.open.Names) == 0 {
+		return r.open.Target
+	}
+	return r.open.Names[0]
+}
+
+// problem is a failure found here, not by the CA.
+func (r *run) problem(class acme.Class, id acme.Identifier, err error) *acme.Problem {
+	return &acme.Problem{Operation: r.at, Class: class, Identifier: id, Detail: acme.Sanitize(err.Error()), Err: err}
+}
+
+// typed makes sure that err wraps a Problem.
+func (r *run) typed(err error) error {
+	if _, ok := errors.AsType[*acme.Problem](err); ok {
+		return err
+	}
+	return r.problem(acme.ClassTransient, acme.Identifier{}, err)
+}
+
+// takeKey sets r.key for a CSR: the journaled key, else the one to reuse, else a
+// new one; durable and journaled before it is used (the CSR comes after).
+func (r *run) takeKey() error {
+	if r.key != nil {
+		return nil
+	}
+	if found, err := r.journaledKey(); found || err != nil {
+		return err
+	}
+	id := r.req.KeyID
+	var key crypto.Signer
+	var err error
+	if id != "" {
+		if key, err = r.Keys.LoadKey(id); err != nil {
+			return r.problem(acme.ClassOperator, acme.Identifier{}, fmt.Errorf("load the key %s that is to be used again: %w", id, err))
+		}
+	} else {
+		if key, err = r.req.NewKey(); err != nil {
+			return r.problem(acme.ClassOperator, acme.Identifier{}, fmt.Errorf("make certificate key: %w", err))
+		}
+		if id, err = r.Keys.SaveKey(key); err != nil {
+			return fmt.Errorf("save certificate key: %w", err)
+		}
+	}
+	r.key, r.open.KeyID = key, id
+	if err := r.Journal.SaveOrder(r.open); err != nil {
+		return fmt.Errorf("journal the key of order %s: %w", r.open.URL, err)
+	}
+	return nil
+}
+
+// journaledKey loads the key that the order's journal names into r.key, and
+// reports whether there is one.
+func (r *run) journaledKey() (found bool, err error) {
+	if r.open.KeyID == "" {
+		return false, nil
+	}
+	key, err := r.Keys.LoadKey(r.open.KeyID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("load key %s of order %s: %w", r.open.KeyID, r.open.URL, err)
+	}
+	r.key = key
+	return true, nil
+}

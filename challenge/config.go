@@ -14,7 +14,7 @@ const (
 	MethodWebroot    = "webroot"    // files in Webroots and the standard webroot
 	MethodProxy      = "proxy"      // a web server passes requests on to a loopback port
 	MethodListen     = "listen"     // the port the CA looks at
-	MethodRedirector = "redirector" // files in the standard webroot, served by certd redirector
+	MethodRedirector = "redirector" // files in the standard webroot, served by the redirector
 	MethodStateless  = "stateless"  // the web server knows the thumbprint
 	MethodHook       = "hook"       // challenge-http-start hooks
 )
@@ -32,7 +32,7 @@ type Config struct {
 	Resolver        string            // "host:port" of the DNS server of the self-test; empty means the system's
 	SelfTest        bool              // fetch the answer before the CA does
 	Responder       *Responder        // shared by the targets of a process; nil means one of its own
-	Thumbprint      string            // for MethodStateless: what the web server was given; empty means not known
+	Thumbprint      string            // of the account key, for MethodStateless; empty means not known
 	Hook            HookFunc          // nil means there are no hooks
 	Env             map[string]string // environment of hooks
 	StandardWebroot string            // empty means StandardWebroot

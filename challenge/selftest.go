@@ -100,7 +100,7 @@ func (s *SelfTest) round(ctx context.Context, id acme.Identifier, ch acme.Challe
 		})
 	}
 	_ = g.Wait() // always nil: every failure is in findings
-	return judge(findings)
+	return judge(findings, orPort(s.Port, 80))
 }
 
 // A finding is what one address answered.
@@ -111,7 +111,7 @@ type finding struct {
 
 // judge is what a CA would make of the findings: the wrong answers, or that no
 // address could be reached.
-func judge(findings []finding) error {
+func judge(findings []finding, port int) error {
 	var wrong, unreached reasons
 	right := 0
 	for _, f := range findings {
@@ -130,7 +130,7 @@ func judge(findings []finding) error {
 	case right > 0:
 		return nil
 	}
-	return fmt.Errorf("%w; is port 80 open in the firewall, and does anything listen there? If only this machine cannot reach the name, set request.challenge.http-self-test: false", unreached)
+	return fmt.Errorf("%w; does a server listen on port %d, and does the firewall let it through? If only this machine cannot reach the name, set request.challenge.http-self-test: false", unreached, port)
 }
 
 // addresses are those of the identifier, v6 first as CAs do, at most maxAddrs.

@@ -113,7 +113,7 @@ func (d *decoder) complainSyntax(data []byte, err error) {
 	if n := tabIndented(data); n > 0 {
 		line, text = n, "indented with a tab; YAML wants spaces"
 	}
-	d.complain(line, "", "%s", strings.ToValidUTF8(text, "?"))
+	d.complain(line, "", "cannot be read as YAML: %s", strings.ToValidUTF8(text, "?"))
 }
 
 // tabIndented returns the first line that has a tab among its indentation, 0 if none.

@@ -176,7 +176,7 @@ func checkLabels(name string) error {
 	for _, label := range labels {
 		switch {
 		case label == "":
-			return errors.New("has an empty label: two dots in a row")
+			return errors.New("has an empty label")
 		case len(label) > 63:
 			return fmt.Errorf("label %s is %d bytes long; a label has at most 63", quote(label), len(label))
 		case label[0] == '-' || label[len(label)-1] == '-':

@@ -92,13 +92,15 @@ func boolean(v value) (bool, bool) {
 	if !ok {
 		return false, false
 	}
-	if v.node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
-		switch strings.ToLower(s) {
-		case "true", "yes", "on", "y":
-			return true, true
-		case "false", "no", "off", "n":
-			return false, true
-		}
+	if v.node.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) != 0 {
+		v.refuse("want true or false, found the text %s; remove the quotes", quote(s))
+		return false, false
+	}
+	switch strings.ToLower(s) {
+	case "true", "yes", "on", "y":
+		return true, true
+	case "false", "no", "off", "n":
+		return false, true
 	}
 	v.refuse("want true or false, found %s", quote(s))
 	return false, false
@@ -193,7 +195,7 @@ func absolute(s string) (string, error) {
 func hostPort(s string) (string, error) {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		return "", fmt.Errorf("%s is no address; want host:port, such as 127.0.0.1:402 or [::1]:402", quote(s))
+		return "", fmt.Errorf("%s is no address; want host:port, such as 127.0.0.1:8080 or [::1]:8080", quote(s))
 	}
 	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 || port != strconv.Itoa(n) {
 		return "", fmt.Errorf("%s: want a port from 1 to 65535, found %s", quote(s), quote(port))

@@ -16,7 +16,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## see it work against an embedded CA; SERVE=1 leaves it running
-	$(GO) run ./cmd/certd-demo -certd bin/certd $(if $(SERVE),-serve)
+	$(GO) run ./cmd/certd-demo -certd bin/certd $(if $(filter-out 0,$(SERVE)),-serve)
 
 build: ## bin/certd, a static binary
 	@build/build.sh

@@ -172,6 +172,7 @@ func (f *fetcher) dial(ctx context.Context, network, hostport string) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
+	d.Timeout = nextDialTimeout
 	var failed reasons
 	for _, addr := range addrs[:min(len(addrs), maxAddrs)] {
 		c, err := d.DialContext(ctx, network, net.JoinHostPort(addr.String(), port))

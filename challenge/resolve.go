@@ -26,10 +26,10 @@ const (
 // server ("host:port") it asks only that one, as a CA would: no hosts file, no
 // search list. Without addresses the error wraps ErrNoAddress.
 func lookup(ctx context.Context, server, host string) ([]netip.Addr, error) {
-	host = strings.TrimSuffix(host, ".") + "."
 	if server == "" {
 		return systemLookup(ctx, host)
 	}
+	host = dns.Fqdn(host)
 	types := []uint16{dns.TypeAAAA, dns.TypeA}
 	found := make([][]netip.Addr, len(types))
 	errs := make([]error, len(types))

@@ -14,13 +14,14 @@ import (
 
 // Bounds of the self-test.
 const (
-	selfTestLimit = 10 * time.Second
-	tryTimeout    = 5 * time.Second // one address: connection, redirects and answer
-	dialTimeout   = 3 * time.Second
-	firstPause    = 100 * time.Millisecond
-	longestPause  = time.Second
-	maxAddrs      = 16 // of one name
-	atOnce        = 4  // addresses tried at the same time
+	selfTestLimit   = 10 * time.Second
+	tryTimeout      = 5 * time.Second // one address: connection, redirects and answer
+	dialTimeout     = 3 * time.Second
+	nextDialTimeout = time.Second // where a redirect leads: the next address gets its turn
+	firstPause      = 100 * time.Millisecond
+	longestPause    = time.Second
+	maxAddrs        = 16 // of one name
+	atOnce          = 4  // addresses tried at the same time
 )
 
 // ErrNoAddress reports a name for which the DNS gave no address.

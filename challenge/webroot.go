@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"certd/acme"
 )
@@ -120,10 +121,10 @@ func remove(dir, token string) error {
 		defer root.Close()
 		err = root.Remove(token)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return cause(err)
+	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil // what is not there cannot hold a file of ours
 	}
-	return nil
+	return cause(err)
 }
 
 // openWebroot opens dir, and creates it first if it is missing.
@@ -148,7 +149,7 @@ func openDir(dir string) (*os.Root, error) {
 		return nil, err
 	}
 	if !info.IsDir() {
-		return nil, errors.New("it is not a directory")
+		return nil, &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
 	}
 	return os.OpenRoot(dir)
 }

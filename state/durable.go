@@ -229,7 +229,7 @@ func (t *tree) removeDir(name string) error {
 }
 
 func (t *tree) rename(from, to string) error {
-	if err := t.do("rename", to, func() error { return t.root.Rename(from, to) }); err != nil {
+	if err := t.do("rename", from+" -> "+to, func() error { return t.root.Rename(from, to) }); err != nil {
 		return err
 	}
 	return t.syncDir(path.Dir(to))

@@ -186,7 +186,7 @@ func (s *Store) checkSame(root *os.Root, f *os.File) error {
 	if err != nil || !os.SameFile(have, there) {
 		return &LockedError{Path: s.Path("lock")} // replaced just now: try again
 	}
-	if mode := s.perms.at("lock").file; have.Mode().Perm()&^mode.Perm() != 0 {
+	if mode := s.perms.at("lock").file; have.Mode() != mode {
 		if err := f.Chmod(mode); err != nil {
 			return fmt.Errorf("lock state directory: %w", err)
 		}

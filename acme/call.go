@@ -94,7 +94,7 @@ func (k *call) answer(req *http.Request) (*answer, error) {
 			}
 		}
 	}
-	a, err := k.send(req, k.op)
+	a, err := k.send(req, k.request)
 	if err != nil {
 		return nil, err
 	}
@@ -114,8 +114,9 @@ func (k *call) nonce(req *http.Request) (*answer, error) {
 	if nonce := k.client.nonces.take(); nonce != "" {
 		return &answer{status: http.StatusOK, header: http.Header{"Replay-Nonce": {nonce}}}, nil
 	}
+	r := request{name: "newNonce", op: "nonce"}
 	for try := 1; ; try++ {
-		a, err := k.send(req, "nonce")
+		a, err := k.send(req, r)
 		if err != nil {
 			return nil, err
 		}
@@ -123,36 +124,34 @@ func (k *call) nonce(req *http.Request) (*answer, error) {
 		case validNonce(a.header.Get("Replay-Nonce")):
 			return a, nil
 		case a.ok():
-			return nil, &Problem{Operation: "nonce", request: "newNonce", Class: ClassTransient, Status: a.status,
-				Detail: "the answer has no usable Replay-Nonce header"}
+			return nil, k.client.problem(r, a, errors.New("the answer has no usable Replay-Nonce header"))
 		case !a.mayRepeat() || try > maxServerTries:
-			p := answerProblem(a, "newNonce")
-			p.Operation, p.request = "nonce", "newNonce"
-			return nil, p
+			return nil, k.client.problem(r, a, answerProblem(a, r.name))
 		}
 		if err := sleep(req.Context(), serverDelay(try)); err != nil {
-			return nil, &Problem{Class: ClassTransient, Err: err}
+			return nil, k.client.problem(r, nil, err)
 		}
 	}
 }
 
-// send sends req if it may leave, and returns the answer unless it is a redirect.
-func (k *call) send(req *http.Request, op string) (*answer, error) {
-	if err := k.client.origin.check("request", req.URL.String()); err != nil {
-		return nil, err
+// send sends req for r if it may leave, and returns the answer unless it is a redirect.
+func (k *call) send(req *http.Request, r request) (*answer, error) {
+	c := k.client
+	if err := c.origin.check("request", req.URL.String()); err != nil {
+		return nil, c.problem(r, nil, err)
 	}
-	limit := k.limit
+	limit := r.limit
 	if limit == 0 {
 		limit = maxJSON
 	}
-	a, err := k.client.exchange(req, op, limit)
+	a, err := c.exchange(req, r.op, limit)
 	if err != nil {
-		return nil, err
+		return nil, c.problem(r, nil, err)
 	}
 	if a.status >= 300 && a.status <= 399 {
-		return nil, &Problem{Class: ClassTransient, Status: a.status, Detail: Sanitize(fmt.Sprintf(
+		return nil, c.problem(r, nil, &Problem{Class: ClassTransient, Status: a.status, Detail: Sanitize(fmt.Sprintf(
 			"the CA redirects to %q, which certd does not follow; if the CA has moved, change its directory URL",
-			clip(a.header.Get("Location"), 200)))}
+			clip(a.header.Get("Location"), 200)))})
 	}
 	return a, nil
 }
@@ -245,11 +244,14 @@ func (c *Client) problem(r request, a *answer, err error) *Problem {
 			p.Detail = Sanitize(err.Error() + "; " + quote(a.body))
 		}
 	}
-	if a != nil && p.Status == 0 {
+	if a != nil && p.Status == 0 && p.Type == "" {
 		p.Status = a.status
 	}
 	if p.Operation == "" {
-		p.Operation, p.request = r.op, r.name
+		p.Operation = r.op
+	}
+	if p.request == "" && p.Operation == r.op {
+		p.request = r.name
 	}
 	p.CA = c.name
 	return p

@@ -208,4 +208,3 @@ func (c *Client) KeyAuthorization(token string) (string, error) {
 
 // Close closes idle connections. Requests that still run are not disturbed.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
-

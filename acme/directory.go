@@ -20,8 +20,7 @@ const (
 // directory is the CA's directory as we know it and as the library wants it.
 type directory struct {
 	Directory
-	newOrder string
-	body     []byte // as received
+	body []byte // as received
 }
 
 // wireDirectory is RFC 8555 §7.1.1, draft-ietf-acme-profiles and RFC 9773 §4.1.
@@ -105,7 +104,7 @@ func (c *Client) parseDirectory(a *answer) (*directory, error) {
 	if len(w.Meta.Profiles) > maxProfiles || len(w.Meta.CAA) > maxCAA {
 		return nil, fmt.Errorf("%d profiles and %d CAA identities, more than %d", len(w.Meta.Profiles), len(w.Meta.CAA), maxProfiles)
 	}
-	d := &directory{newOrder: w.NewOrder, body: a.body, Directory: Directory{
+	d := &directory{body: a.body, Directory: Directory{
 		Terms:       string(w.Meta.Terms),
 		Website:     string(w.Meta.Website),
 		EABRequired: w.Meta.EABRequired,

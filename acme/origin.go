@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -8,6 +9,9 @@ import (
 
 // maxURL is the longest URL in bytes that is taken from a CA.
 const maxURL = 2048
+
+// errMissing is the fault of a URL that is empty: nonsense rather than an attack.
+var errMissing = errors.New("the URL is missing")
 
 // An origin is the one scheme, host and port that a Client talks to.
 type origin struct {
@@ -36,11 +40,11 @@ func (o origin) String() string {
 	return "https://" + host + ":" + o.port
 }
 
-// parse splits raw and checks that nothing but its origin could be wrong: an
+// parseURL splits raw and checks that nothing but its origin could be wrong: an
 // absolute https URL of printable ASCII without credentials or fragment.
 func parseURL(raw string) (*url.URL, error) {
 	if raw == "" {
-		return nil, fmt.Errorf("the URL is missing")
+		return nil, errMissing
 	}
 	if len(raw) > maxURL {
 		return nil, fmt.Errorf("a URL of %d bytes, more than %d", len(raw), maxURL)
@@ -67,10 +71,13 @@ func parseURL(raw string) (*url.URL, error) {
 }
 
 // check returns nil if raw may be requested: a proper URL of this origin. What
-// it returns otherwise is a *Problem for the operator, because a signature for a
-// foreign origin would let this CA use our account at another (RFC 8555 §10.2).
+// it returns for a foreign or insecure URL is a *Problem for the operator, because
+// a signature for a foreign origin would let this CA use our account there.
 func (o origin) check(what, raw string) error {
 	u, err := parseURL(raw)
+	if err == errMissing {
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	if err != nil {
 		return &Problem{Class: ClassOperator, Detail: what + ": " + err.Error()}
 	}

@@ -1,0 +1,193 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestPollIntervals polls an answer with each Retry-After, without a CA, and
+// looks at the clock.
+func TestPollIntervals(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		retry string
+		want  []time.Duration
+	}{
+		{"", []time.Duration{100, 200, 400, 800, 1600, 3200, 5000, 5000}},
+		{"3", []time.Duration{3000, 3000}},
+		{"0", []time.Duration{1000, 1000}},
+		{"-1", []time.Duration{1000}},
+		{"3600", []time.Duration{30000}},
+		{"9223372036854775807", []time.Duration{30000}},
+		{"junk", []time.Duration{100, 200}},
+	}
+	for _, tt := range tests {
+		synctest.Test(t, func(t *testing.T) {
+			var got []time.Duration
+			last := time.Now()
+			c := &Client{name: "fake"}
+			err := c.poll(t.Context(), request{op: "order", name: "order"}, func() (*answer, error) {
+				if now := time.Now(); now != last {
+					got = append(got, now.Sub(last)/time.Millisecond)
+					last = now
+				}
+				if len(got) == len(tt.want) {
+					return nil, nil
+				}
+				a := &answer{header: http.Header{}, at: time.Now()}
+				if tt.retry != "" {
+					a.header.Set("Retry-After", tt.retry)
+				}
+				return a, nil
+			})
+			if err != nil || !slices.Equal(got, tt.want) {
+				t.Errorf("with Retry-After %q the waits are %d ms, %v, want %d ms", tt.retry, got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPollBounds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := &Client{name: "fake"}
+		polls := 0
+		pending := func() (*answer, error) { polls++; return &answer{header: http.Header{}}, nil }
+		err := c.poll(t.Context(), request{op: "order", name: "order"}, pending)
+		asProblem(t, "endless", err, ClassTransient, "still not done after 60 polls")
+		if polls != maxPolls {
+			t.Errorf("polled %d times, want %d", polls, maxPolls)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.poll(ctx, request{op: "order"}, pending); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("polling beyond the deadline gave %v, want context.DeadlineExceeded inside", err)
+		}
+	})
+}
+
+func TestOrderTransitions(t *testing.T) {
+	t.Parallel()
+	ca, c := newFake(t)
+	foreign := map[string]any{"status": "ready", "identifiers": []any{map[string]any{"type": "dns", "value": "b.test"}}}
+	state := func(s Status) map[string]any { return map[string]any{"status": s, "certificate": "/cert/1"} }
+	tests := []struct {
+		states []map[string]any // one for each poll
+		want   string           // in the error; empty means that the wait ends well
+	}{
+		{[]map[string]any{state("valid")}, ""},
+		{[]map[string]any{state("pending"), state("ready"), state("processing"), state("valid")}, ""},
+		{[]map[string]any{state("pending"), state("valid")}, ""},
+		{[]map[string]any{state("processing"), state("ready")}, "went back from processing to ready"},
+		{[]map[string]any{state("ready"), state("pending")}, "went back from ready to pending"},
+		{[]map[string]any{state("ready"), state("invalid")}, "does not say why"},
+		{[]map[string]any{state("pending"), foreign}, "not asked for"},
+		{[]map[string]any{state("pending"), state("odd")}, "unknown order status"},
+	}
+	for i, tt := range tests {
+		polls := 0
+		ca.on("/order/1", func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, ca.order(tt.states[min(polls, len(tt.states)-1)]))
+			polls++
+		})
+		o, err := c.WaitOrder(t.Context(), ca.URL+"/order/1", func(o *Order) bool { return o.Status == StatusValid })
+		switch {
+		case tt.want == "" && (err != nil || o.Certificate != ca.URL+"/cert/1"):
+			t.Errorf("case %d: got %+v, %v, want a valid order", i, o, err)
+		case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+			t.Errorf("case %d: got %v, want an error with %q", i, err, tt.want)
+		}
+		if polls != len(tt.states) {
+			t.Errorf("case %d: polled %d times, want %d", i, polls, len(tt.states))
+		}
+	}
+	ca.json("/order/1", 200, ca.order(state("valid")))
+	_, err := c.WaitOrder(t.Context(), ca.URL+"/order/1", func(*Order) bool { return false })
+	asProblem(t, "waiting in vain", err, ClassTransient, "valid already")
+}
+
+func TestFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var f flight[int]
+		fetches := 0
+		failed := errors.New("failed")
+		slow := func(value int, err error) func(context.Context) (int, error) {
+			return func(ctx context.Context) (int, error) {
+				fetches++
+				if e := sleep(ctx, time.Second); e != nil {
+					return 0, e
+				}
+				return value, err
+			}
+		}
+		all := func(want error, fn func(context.Context) (int, error)) {
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					if v, err := f.get(t.Context(), fn); !errors.Is(err, want) || err == nil && v != 7 {
+						t.Errorf("got %d, %v, want 7 or %v", v, err, want)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		all(failed, slow(0, failed))
+		if _, ok := f.peek(); ok || fetches != 1 {
+			t.Errorf("10 callers made %d fetches that failed, want 1 and no value", fetches)
+		}
+
+		// The first one is cancelled; the others are not told that.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := f.get(ctx, slow(7, nil)); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the cancelled fetch gave %v", err)
+			}
+		})
+		synctest.Wait()
+		all(nil, slow(7, nil))
+		wg.Wait()
+		all(nil, slow(8, failed))
+		if fetches != 3 {
+			t.Errorf("%d fetches, want 3", fetches)
+		}
+
+		// A waiter leaves when its own context ends.
+		var g flight[int]
+		wg.Go(func() { _, _ = g.get(t.Context(), slow(7, nil)) })
+		synctest.Wait()
+		short, cancelShort := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancelShort()
+		if _, err := g.get(short, slow(7, nil)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a waiter whose time was up got %v", err)
+		}
+		wg.Wait()
+	})
+}
+
+func TestNoncePool(t *testing.T) {
+	t.Parallel()
+	var n nonces
+	for i := range maxNonces + 10 {
+		n.put(fmt.Sprintf("n%d", i))
+	}
+	n.put("not a nonce")
+	n.put("")
+	if got, want := n.take(), fmt.Sprintf("n%d", maxNonces-1); got != want || len(n.stack) != maxNonces-1 {
+		t.Errorf("took %q with %d left, want %q and %d", got, len(n.stack), want, maxNonces-1)
+	}
+	n.clear()
+	if got := n.take(); got != "" {
+		t.Errorf("took %q from an empty pool", got)
+	}
+}

@@ -2,11 +2,9 @@ package daemon
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync"
 	"time"
 
@@ -14,9 +12,6 @@ import (
 	"certd/config"
 	"certd/state"
 )
-
-// maxBundle is the most of a ca-bundle file that is read, in bytes.
-const maxBundle = 1 << 20
 
 // clients holds one client per CA for a pass, so that the directory and the
 // account are looked up once and not for each target.
@@ -34,7 +29,6 @@ type caClient struct {
 	directory string
 	accountID string // state's
 	kid       string // account URL
-	roots     *x509.CertPool
 }
 
 func newClients(p *pass) *clients {
@@ -69,7 +63,7 @@ func (c *clients) close() {
 }
 
 func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) {
-	bundle, roots, err := loadBundle(ca.Bundle)
+	bundle, err := ca.RootsPEM()
 	if err != nil {
 		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: err}
 	}
@@ -85,7 +79,7 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: fmt.Errorf("read account: %w", err)}
 	}
 	client, err := acme.New(acme.Options{Name: ca.Name, Directory: ca.Directory, Key: account.Key, KID: account.URL,
-		RootsPEM: bundle, UserAgent: c.p.UserAgent, Observe: c.p.Observe})
+		RootsPEM: bundle, UserAgent: c.p.UserAgent, Observe: c.p.Observe, Timeout: c.p.RequestTimeout})
 	if err != nil {
 		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: err}
 	}
@@ -95,7 +89,7 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 			return nil, err
 		}
 	}
-	return &caClient{Client: client, name: ca.Name, directory: ca.Directory, accountID: account.ID, kid: account.URL, roots: roots}, nil
+	return &caClient{Client: client, name: ca.Name, directory: ca.Directory, accountID: account.ID, kid: account.URL}, nil
 }
 
 // account finds the CA's account for a key that is on disk without its URL (as
@@ -190,27 +184,4 @@ func (c *clients) giveUp(ctx context.Context, open acme.OpenOrder) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-// loadBundle reads a ca-bundle; no path means the system's roots.
-func loadBundle(path string) ([]byte, *x509.CertPool, error) {
-	if path == "" {
-		return nil, nil, nil
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ca-bundle: %w", err)
-	}
-	if info.Size() > maxBundle {
-		return nil, nil, fmt.Errorf("ca-bundle %s: %d bytes are more than %d", path, info.Size(), maxBundle)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ca-bundle: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, nil, fmt.Errorf("ca-bundle %s: holds no PEM certificate", path)
-	}
-	return data, pool, nil
 }

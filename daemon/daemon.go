@@ -31,6 +31,9 @@ type Options struct {
 	Observe   func(acme.Exchange) // every request to a CA; nil means nobody looks
 	UserAgent string              // empty means "certd"
 	Webroot   string              // the webroot that is always used; empty means /run/acme/acme-challenge
+
+	RequestTimeout time.Duration // of one HTTP request to a CA; zero means 60 s
+	OrderTimeout   time.Duration // of one issuance; zero means 15 min
 }
 
 // Answers are what a person said once, in the response file or the quickstart.

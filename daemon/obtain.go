@@ -51,18 +51,35 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 			Profile: t.Profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
 		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
 		KeyID:    t.KeyID,
-		Roots:    client.roots,
 		Staple:   t.MustStaple,
 		SelfTest: t.Challenge.SelfTest,
+		Claim:    func(url string) bool { return p.claim(url, t.File) },
 	}
 	if a.Open != nil {
 		req.Open = *a.Open
 	}
-	last := p.view.Snapshot.Attempts[a.Target]
-	req.Adopt = last.Ordering != nil && last.Ordering.Directory == client.directory && a.Open == nil
-	var issuer Issuer = &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store, Progress: p.step}
+	intent := p.view.Snapshot.Attempts[a.Target].Ordering
+	if a.Open == nil && intent != nil && intent.Directory == client.directory {
+		req.Adopt, req.Open.Created = true, intent.Created
+	}
+	var issuer Issuer = &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store,
+		Progress: p.step, Timeout: p.OrderTimeout}
 	cert, err := issuer.Issue(ctx, req)
+	if err == nil && cert.CleanUp != nil {
+		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp)
+	}
 	return cert, client, err
+}
+
+// claim takes an order for a target: journaled orders belong to theirs.
+func (p *pass) claim(url, target string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if owner, ok := p.claims[url]; ok {
+		return owner == target
+	}
+	p.claims[url] = target
+	return true
 }
 
 // install writes the certificate and switches every live name the target owns.

@@ -55,19 +55,22 @@ type pass struct {
 	solvers *solvers
 	report  Report
 
-	mu      sync.Mutex // guards the fields below, and report.Updated and report.Other
-	done    int
-	total   int
-	running map[string]bool
+	mu     sync.Mutex // guards the fields below, and report.Updated and report.Other
+	done   int
+	total  int
+	claims map[string]string // order URL to target
 }
 
 func newPass(o Options, view *View) *pass {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &pass{Options: o, view: view, targets: make(map[string]*config.Target), running: make(map[string]bool)}
+	p := &pass{Options: o, view: view, targets: make(map[string]*config.Target), claims: make(map[string]string)}
 	for _, t := range view.Targets.Targets {
 		p.targets[t.File] = t
+	}
+	for _, open := range view.Snapshot.Orders {
+		p.claims[open.URL] = open.Target
 	}
 	p.report.Broken = view.Snapshot.Broken
 	p.report.Mistakes = view.Targets.Errors

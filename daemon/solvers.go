@@ -37,6 +37,7 @@ func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issu
 		Webroots:        t.Challenge.WebrootPaths,
 		HTTPPorts:       t.Challenge.HTTPPorts,
 		HTTPPort:        c.HTTPPort,
+		TLSPort:         c.TLSPort,
 		ProxyPort:       c.ProxyPort,
 		Resolver:        c.Resolver,
 		SelfTest:        t.Challenge.SelfTest,

@@ -157,7 +157,7 @@ stays empty, which is how a bundled hook is turned off.`,
 		RunE: func(*cobra.Command, []string) error {
 			installed, err := hooks.Install(a.hookDirs[0], state.ReplaceFile)
 			for _, i := range installed {
-				fmt.Fprintf(a.out, "%s: %s\n", i.Path, i.What)
+				fmt.Fprintf(a.out, "%s: %s\n", i.Path, i.Action)
 			}
 			return err
 		},

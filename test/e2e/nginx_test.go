@@ -105,7 +105,7 @@ func TestNginxServesWhatCertdPublishes(t *testing.T) {
 	n := startNginx(t, s, ca.HTTPPort())
 	s.write("acme/conf/target", fmt.Sprintf("request: {profile: short, challenge: {method: webroot, webroot-paths: [%q]}}\n", n.prefix+"/webroot"))
 	s.must(0, "hooks", "install")
-	s.write("hooks/reload.conf", fmt.Sprintf("SERVICES=nginx\nNGINX='%s -p %s -c nginx.conf'\n", n.binary, n.prefix))
+	s.write("hooks/reload.conf", fmt.Sprintf("SERVICES=nginx\nRELOAD_MANAGER=none\nNGINX='%s -p %s -c nginx.conf'\n", n.binary, n.prefix))
 
 	s.must(0, "want", name)
 	n.configure(n.tlsServer(name))

@@ -34,7 +34,7 @@ type SelfTest struct {
 	Port     int           // where the CA looks; 0 means 80
 	TLSPort  int           // where redirects to https may lead as well; 0 means 443
 	Resolver string        // "host:port" of a DNS server; empty means the system's resolver
-	Limit    time.Duration // for all tries of one Check; 0 means 10 s
+	Limit    time.Duration // for all tries of one Check after the first; 0 means 10 s
 }
 
 // Check returns nil once the answer to ch is seen on the addresses of id: none
@@ -62,27 +62,25 @@ func (s *SelfTest) Check(ctx context.Context, id acme.Identifier, ch acme.Challe
 }
 
 // retry calls try until it returns nil, or until limit or the end of ctx; then it
-// returns the last error that is not merely due to that end, if there is one.
+// returns the last error that is not merely due to that end, if there is one. The
+// first try is not cut short by limit, so that there is always something to tell.
 func retry(ctx context.Context, limit time.Duration, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var last error
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		err := try(ctx)
-		if err == nil {
-			return nil
-		}
-		if last == nil || ctx.Err() == nil {
-			last = err
-		}
+	last := try(ctx)
+	for pause := firstPause; last != nil; pause = min(2*pause, longestPause) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-limited.Done():
 			timer.Stop()
 			return last
 		}
+		if err := try(limited); err == nil || limited.Err() == nil {
+			last = err
+		}
 	}
+	return nil
 }
 
 // round tries every address once.

@@ -181,6 +181,21 @@ func TestWebrootReadOnly(t *testing.T) {
 	}
 }
 
+// What fails half way leaves nothing behind.
+func TestWebrootFailureLeavesNothing(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	id, ch := challengetest.New("www.example.com")
+	must(t, os.Mkdir(filepath.Join(dir, ch.Token), 0o755))
+	w := &challenge.Webroot{Dirs: []string{dir}}
+	if err := w.Present(t.Context(), id, ch); err == nil {
+		t.Error("Present over a directory with the token's name: got no error")
+	}
+	if names := entries(t, dir); len(names) != 1 {
+		t.Errorf("the webroot has %v, want only what was there before", names)
+	}
+}
+
 // Whoever reads the file sees nothing or all of it.
 func TestWebrootNeverPartial(t *testing.T) {
 	t.Parallel()

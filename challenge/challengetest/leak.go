@@ -12,12 +12,14 @@ import (
 )
 
 // withoutLeak runs f and returns the stacks of goroutines that f started and
-// that do not end. Goroutines inherit the label of their parent, so tests that
-// run at the same time do not count.
+// that do not end.
 func withoutLeak(t *testing.T, f func()) string {
 	t.Helper()
-	mark := rand.Text()
-	pprof.Do(context.Background(), pprof.Labels("challengetest", mark), func(context.Context) { f() })
+	var mark string
+	marked(func(m string) {
+		mark = m
+		f()
+	})
 	for end := time.Now().Add(deadline); ; time.Sleep(5 * time.Millisecond) {
 		stacks, err := labelled(mark)
 		if err != nil {
@@ -28,6 +30,13 @@ func withoutLeak(t *testing.T, f func()) string {
 			return stacks
 		}
 	}
+}
+
+// marked runs f under a new profiler label. Goroutines inherit it from their
+// parent, so tests that run at the same time are not mistaken for leaks.
+func marked(f func(mark string)) {
+	mark := rand.Text()
+	pprof.Do(context.Background(), pprof.Labels("challengetest", mark), func(context.Context) { f(mark) })
 }
 
 // labelled returns the stacks of the goroutines with this mark.

@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"time"
+
+	"certd/acme"
+)
+
+const (
+	minWait     = time.Second // what a CA may ask for at least
+	minPause    = time.Minute // between two attempts of our own accord
+	maxPause    = day         // between any two attempts
+	defaultWait = time.Hour   // when a CA limits requests without naming a time
+)
+
+// NextAttempt returns when a target that failed at now may be tried again.
+// failures counts the failures in a row, this one included; less than 1 counts
+// as 1. retryAt is the time the CA named, zero if it did not. spread, a hash
+// of the target, moves the time later by up to a tenth, so that targets that
+// failed together are not tried together.
+//
+// A transient failure is tried again after 1, 2, 5, 15 and 60 minutes, 3 hours
+// and then every 6 hours; a refused name after 1, 10 and 100 minutes and then
+// daily; one that needs an operator after 1 hour, 6 hours and then daily;
+// none of them before retryAt. With class wait it is retryAt, or an hour.
+// The result is never less than a minute away (with class wait: a second),
+// and never more than 24 hours.
+func NextAttempt(class acme.Class, failures int, now, retryAt time.Time, spread uint64) time.Time {
+	least, pause := minPause, time.Duration(0)
+	switch class {
+	case acme.ClassWait:
+		least, pause = minWait, defaultWait
+		if !retryAt.IsZero() {
+			pause = 0
+		}
+	case acme.ClassName:
+		pause = step(failures, time.Minute, 10*time.Minute, 100*time.Minute, day)
+	case acme.ClassOperator:
+		pause = step(failures, time.Hour, 6*time.Hour, day)
+	default:
+		pause = step(failures, time.Minute, 2*time.Minute, 5*time.Minute, 15*time.Minute, time.Hour, 3*time.Hour, 6*time.Hour)
+	}
+	if !retryAt.IsZero() {
+		pause = max(pause, retryAt.Sub(now))
+	}
+	pause = min(max(pause, least), maxPause)
+	pause += time.Duration(float64(pause/10) * float64(spread%1024) / 1024)
+	return now.Add(min(pause, maxPause)).UTC()
+}
+
+// step returns the pause after so many failures; the last one is for all that follow.
+func step(failures int, pauses ...time.Duration) time.Duration {
+	return pauses[min(max(failures, 1), len(pauses))-1]
+}
+
+// waiting returns until when a target must not be tried because of what
+// happened last time; the zero time if it may be tried. Forcing overrides our
+// own patience and not the CA's.
+func (p *planner) waiting(w *want) time.Time {
+	last, ok := p.State.Attempts[w.File]
+	if !ok || last.Digest != w.Digest() || (p.Force[w.File] && last.Class != string(acme.ClassWait)) {
+		return time.Time{}
+	}
+	until := last.NextAttempt
+	if !last.LastAttempt.IsZero() {
+		if last.LastAttempt.After(p.Now.Add(minPause)) {
+			return time.Time{} // the clock was set back since: these times say nothing
+		}
+		if limit := last.LastAttempt.Add(maxPause); until.After(limit) {
+			until = limit
+		}
+	}
+	if !until.After(p.Now) {
+		return time.Time{}
+	}
+	return until.UTC()
+}

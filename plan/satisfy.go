@@ -1,0 +1,214 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"certd/acme"
+	"certd/state"
+)
+
+// orderLife is how long an order is believed to live when its CA did not say.
+const orderLife = 7 * day
+
+// A need is why a target needs a certificate. The zero Cause means it does
+// not before due.
+type need struct {
+	cause Cause
+	words string    // one line
+	due   time.Time // UTC; of the best certificate, zero without one
+	by    Cause     // what decides due
+}
+
+// best returns the certificate to link: of those that satisfy the target the
+// one that can be linked, then the one that lasts longest, then the one with
+// the first ID. Nil if none satisfies it.
+func (p *planner) best(w *want) *state.Certificate {
+	var best *state.Certificate
+	for _, c := range p.byNames[joined(w.RequestNames)] {
+		if c.Usable() && len(p.changes(w, c)) == 0 && (best == nil || p.better(c, best)) {
+			best = c
+		}
+	}
+	return best
+}
+
+func (p *planner) better(a, b *state.Certificate) bool {
+	if l := p.linkable(a); l != p.linkable(b) {
+		return l
+	}
+	return cmp.Or(b.NotAfter.Compare(a.NotAfter), cmp.Compare(a.ID, b.ID)) < 0
+}
+
+// linkable reports whether a certificate is valid now, within the skew of clocks.
+func (p *planner) linkable(c *state.Certificate) bool {
+	return c.NotAfter.After(p.Now) && !c.NotBefore.After(p.Now.Add(skew))
+}
+
+// changes says in words how a certificate differs from what is wanted.
+func (p *planner) changes(w *want, c *state.Certificate) []string {
+	var out []string
+	if joined(w.RequestNames) != joined(c.Names) {
+		out = append(out, "names changed: "+sayNames(w.RequestNames, c.Names))
+	}
+	if !w.Key.Satisfied(c.KeyType) {
+		out = append(out, fmt.Sprintf("key type changed: %s to %s", cmp.Or(c.KeyType, "unknown"), w.Key))
+	}
+	if !w.asks(c.Directory) {
+		out = append(out, fmt.Sprintf("CA changed: %s to %s", host(c.Directory), host(w.cas[0].Directory)))
+	}
+	// A certificate without target comes from elsewhere: nobody knows what
+	// profile was asked for.
+	if c.Profile != w.Profile && (c.Profile != "" || c.Target != "") {
+		out = append(out, fmt.Sprintf("profile changed: %s to %s", cmp.Or(c.Profile, "default"), cmp.Or(w.Profile, "default")))
+	}
+	return out
+}
+
+// asks reports whether the CA with this directory is one of the target's. An
+// unknown one counts as such, and so does every one if the target's are unknown.
+func (w *want) asks(directory string) bool {
+	if directory == "" || len(w.cas) == 0 {
+		return true
+	}
+	canonical := state.CanonicalDirectory(directory)
+	return slices.ContainsFunc(w.cas, func(ca resolved) bool { return ca.canonical == canonical })
+}
+
+// need says why the target needs a certificate, if it does.
+func (p *planner) need(w *want, best *state.Certificate) need {
+	if best == nil {
+		n := p.missing(w)
+		n.words = oneLine(n.words)
+		return n
+	}
+	n := need{}
+	n.due, n.by = p.due(best, w.Margin)
+	switch {
+	case !n.due.After(p.Now):
+		n.cause, n.words = n.by, p.sayDue(best, n)
+	case p.Force[w.File]:
+		n.cause, n.words = CauseManual, "renewal forced; "+p.sayExpires(best.NotAfter)
+	}
+	return n
+}
+
+// missing says why no certificate satisfies the target: what is wrong with
+// the one that comes nearest.
+func (p *planner) missing(w *want) need {
+	c := p.nearest(w)
+	switch {
+	case c == nil && p.dangling(w):
+		return need{cause: CauseDamaged, words: "the certificate in use is missing or cannot be read"}
+	case c == nil:
+		return need{cause: CauseNew, words: "no certificate yet"}
+	case c.Revoked:
+		return need{cause: CauseRevoked, words: "certificate revoked"}
+	case c.Damage != "":
+		return need{cause: CauseDamaged, words: "certificate damaged: " + c.Damage}
+	case !c.HasKey:
+		return need{cause: CauseDamaged, words: "key missing"}
+	}
+	return need{cause: CauseChanged, words: strings.Join(p.changes(w, c), "; ")}
+}
+
+// nearest returns the certificate that the target had so far: one that is in
+// use for its names, one with exactly the names it wants, or one that was
+// ordered for it; of these the one that lasts longest. Certificates that are
+// known to be another target's do not count. Nil if there is none.
+func (p *planner) nearest(w *want) *state.Certificate {
+	exact := joined(w.RequestNames)
+	inUse := map[string]bool{}
+	candidates := slices.Concat(p.byNames[exact], p.byTarget[w.File])
+	for _, n := range w.Names {
+		live := w.LiveName(n)
+		if c := p.State.Certificates[p.State.Live[live]]; c != nil && p.owner[live] == w.File {
+			inUse[c.ID] = true
+			candidates = append(candidates, c)
+		}
+	}
+	candidates = slices.DeleteFunc(candidates, func(c *state.Certificate) bool { return c.Target != "" && c.Target != w.File })
+	rank := func(c *state.Certificate) int {
+		switch {
+		case inUse[c.ID]:
+			return 0
+		case joined(c.Names) == exact:
+			return 1
+		}
+		return 2
+	}
+	if len(candidates) == 0 {
+		return nil
+	}
+	return slices.MinFunc(candidates, func(a, b *state.Certificate) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), b.NotAfter.Compare(a.NotAfter), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// dangling reports whether a link of the target points to a certificate that
+// is not there, or could not be read.
+func (p *planner) dangling(w *want) bool {
+	return slices.ContainsFunc(w.Names, func(n string) bool {
+		live := w.LiveName(n)
+		id := p.State.Live[live]
+		return id != "" && p.State.Certificates[id] == nil && p.owner[live] == w.File
+	})
+}
+
+// open returns the newest journaled order that the target can go on with; nil
+// without one.
+func (p *planner) open(w *want) *acme.OpenOrder {
+	owns := slices.ContainsFunc(w.Names, func(n string) bool { return p.owner[w.LiveName(n)] == w.File })
+	if !owns {
+		return nil
+	}
+	for _, o := range p.orders[w.File] {
+		if p.alive(o) && w.fits(o) {
+			return &o
+		}
+	}
+	return nil
+}
+
+// alive reports whether an order can still lead to a certificate.
+func (p *planner) alive(o acme.OpenOrder) bool {
+	expires := o.Expires
+	if expires.IsZero() {
+		expires = o.Created.Add(orderLife)
+	}
+	return o.URL != "" && expires.After(p.Now) && !p.onDisk[o.URL]
+}
+
+// fits reports whether an order is for what the target wants now.
+func (w *want) fits(o acme.OpenOrder) bool {
+	names := slices.Sorted(slices.Values(o.Names))
+	return joined(names) == joined(w.RequestNames) && o.Profile == w.Profile && w.asks(o.Directory) &&
+		(o.KeyType == w.Key.String() || w.Key.Satisfied(o.KeyType))
+}
+
+// Stale returns the journaled orders to give up, oldest first: their target is
+// gone, or wants something else by now, or goes on with a newer one; they have
+// expired; or their certificate is on disk already, so that only the journal
+// entry is left. Orders of unread targets are kept until they expire.
+func Stale(in Input) []acme.OpenOrder {
+	p := newPlanner(in)
+	kept := map[string]bool{}
+	for _, t := range p.Targets {
+		if o := p.open(p.want(t)); o != nil {
+			kept[o.URL] = true
+		}
+	}
+	var stale []acme.OpenOrder
+	for _, o := range p.State.Orders {
+		if !kept[o.URL] && !(p.Unread[o.Target] && p.alive(o)) {
+			stale = append(stale, o)
+		}
+	}
+	slices.SortFunc(stale, func(a, b acme.OpenOrder) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.URL, b.URL))
+	})
+	return stale
+}

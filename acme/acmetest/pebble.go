@@ -78,7 +78,7 @@ func (c *CA) start(o Options) (err error) {
 	for i := range issuer.GetNumberOfRootCerts() {
 		c.issuers = append(c.issuers, issuer.GetRootCert(i).PEM()...)
 	}
-	config, roots, err := newServerTLS()
+	config, roots, err := newServerTLS(nil)
 	if err != nil {
 		return fmt.Errorf("acmetest: %w", err)
 	}

@@ -59,6 +59,11 @@ func newKey(t testing.TB) crypto.Signer {
 // called with each http-01 challenge before it is answered, unless nil.
 func issue(ctx context.Context, t testing.TB, client *acme.Client, present func(*acme.Challenge), names ...string) ([][]byte, error) {
 	t.Helper()
+	return issueFor(ctx, newKey(t), client, present, names...)
+}
+
+// issueFor is issue with a given certificate key.
+func issueFor(ctx context.Context, key crypto.Signer, client *acme.Client, present func(*acme.Challenge), names ...string) ([][]byte, error) {
 	if _, err := client.Register(ctx, &acme.Account{}, acme.AcceptTOS); err != nil {
 		return nil, fmt.Errorf("register: %w", err)
 	}
@@ -90,7 +95,7 @@ func issue(ctx context.Context, t testing.TB, client *acme.Client, present func(
 	if err != nil {
 		return nil, fmt.Errorf("wait for the order: %w", err)
 	}
-	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, newKey(t))
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{DNSNames: names}, key)
 	if err != nil {
 		return nil, err
 	}

@@ -86,9 +86,10 @@ func pemCert(chain ...[]byte) []byte {
 	return out
 }
 
-// newServerTLS returns a TLS configuration for loopback listeners, and the PEM
+// newServerTLS returns a TLS configuration for loopback listeners, its
+// certificate changed by edit unless that is nil, and the PEM
 // of the root to trust for it.
-func newServerTLS() (*tls.Config, []byte, error) {
+func newServerTLS(edit func(*x509.Certificate)) (*tls.Config, []byte, error) {
 	root, err := newRoot("acmetest listener root")
 	if err != nil {
 		return nil, nil, err
@@ -106,6 +107,9 @@ func newServerTLS() (*tls.Config, []byte, error) {
 	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	if edit != nil {
+		edit(template)
+	}
 	der, err := root.sign(template, key.Public())
 	if err != nil {
 		return nil, nil, err

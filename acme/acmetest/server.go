@@ -19,7 +19,7 @@ type tlsServer struct {
 	running sync.WaitGroup
 }
 
-// serveTLS starts handler at address; HTTP/2 is spoken if config offers it.
+// serveTLS starts handler at address, empty for a free port, with HTTP/2.
 func serveTLS(address string, config *tls.Config, handler http.Handler, logTo io.Writer) (*tlsServer, error) {
 	if address == "" {
 		address = "127.0.0.1:0"
@@ -28,6 +28,12 @@ func serveTLS(address string, config *tls.Config, handler http.Handler, logTo io
 	if err != nil {
 		return nil, fmt.Errorf("acmetest: listening on %s: %w", address, err)
 	}
+	return serve(listener, config, handler, logTo), nil
+}
+
+// serve starts handler on listener: HTTP/1.1 and HTTP/2 over TLS, or plain
+// HTTP/1.1 if config is nil, or what config.NextProtos allows.
+func serve(listener net.Listener, config *tls.Config, handler http.Handler, logTo io.Writer) *tlsServer {
 	s := &tlsServer{
 		addr: listener.Addr().String(),
 		server: &http.Server{
@@ -35,13 +41,20 @@ func serveTLS(address string, config *tls.Config, handler http.Handler, logTo io
 			TLSConfig:         config.Clone(),
 			ErrorLog:          log.New(logTo, "", 0),
 			ReadHeaderTimeout: 30 * time.Second,
+			Protocols:         new(http.Protocols),
 		},
 	}
+	s.server.Protocols.SetHTTP1(true)
+	s.server.Protocols.SetHTTP2(config != nil && len(config.NextProtos) == 0)
 	s.running.Go(func() {
-		// The error is ErrServerClosed, or clients see that nobody answers.
+		// The errors are ErrServerClosed, or clients see that nobody answers.
+		if config == nil {
+			_ = s.server.Serve(listener)
+			return
+		}
 		_ = s.server.ServeTLS(listener, "", "")
 	})
-	return s, nil
+	return s
 }
 
 // url returns the server's URL with path.

@@ -26,7 +26,7 @@ func (p *pass) obtain(ctx context.Context, a plan.Action) error {
 		err = p.install(a, client, cert)
 	}
 	if err != nil {
-		p.saveFailure(a, err)
+		p.saveFailure(ctx, a, err)
 		return err
 	}
 	return p.saveSuccess(a, client)
@@ -110,10 +110,10 @@ func (p *pass) saveSuccess(a plan.Action, client *caClient) error {
 	return nil
 }
 
-// saveFailure counts a failed attempt and sets when the next may start. An
-// interrupted attempt is no failure: the next run simply goes on.
-func (p *pass) saveFailure(a plan.Action, cause error) {
-	if errors.Is(cause, context.Canceled) {
+// saveFailure counts a failed attempt and sets when the next may start. That the
+// pass was interrupted is no failure of the target: the next one simply goes on.
+func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
+	if ctx.Err() != nil {
 		return
 	}
 	now := time.Now()

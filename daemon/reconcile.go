@@ -110,7 +110,7 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 		if v := recover(); v != nil {
 			p.Log.Error("panic contained", "target", a.Target, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			res = Result{Action: a, Outcome: Failed, Err: fmt.Errorf("internal error: %v", v)}
-			p.saveFailure(a, res.Err)
+			p.saveFailure(ctx, a, res.Err)
 		}
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			res.Took = time.Since(start)

@@ -171,15 +171,15 @@ func readFile(dir *os.Root, path string) ([]byte, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		return nil, &Mistake{File: path, Text: cause(err)}
+		return nil, &Mistake{File: path, Text: cause(err), Err: err}
 	}
 	defer f.Close()
 	if err := regular(f); err != nil {
-		return nil, &Mistake{File: path, Text: err.Error()}
+		return nil, &Mistake{File: path, Text: err.Error(), Err: err}
 	}
 	data, err := readAll(f, maxFile)
 	if err != nil {
-		return nil, &Mistake{File: path, Text: cause(err)}
+		return nil, &Mistake{File: path, Text: cause(err), Err: err}
 	}
 	return data, nil
 }

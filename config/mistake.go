@@ -15,7 +15,11 @@ type Mistake struct {
 	Line int    // counted from 1; 0 if the mistake is not in one line
 	Key  string // full path, such as "request.key.type"; empty if it concerns no key
 	Text string // what is wrong and what to do about it
+	Err  error  // why the file could not be read at all; nil for mistakes in its text
 }
+
+// Unwrap returns Err.
+func (m *Mistake) Unwrap() error { return m.Err }
 
 // Error reads "desired/www:3: request.key.type: ...".
 func (m *Mistake) Error() string {

@@ -62,9 +62,13 @@ func TestParseName(t *testing.T) {
 	}
 }
 
+// A refusal is a name and part of the reason why it is refused; without a
+// reason it may be accepted.
+type refusal struct{ in, reason string }
+
 func TestParseNameRefuses(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ in, reason string }{
+	refuses(t, []refusal{
 		{"", "is empty"},
 		{".", "begins with \".\""},
 		{"../x", "has '/' in it: it is a path or a URL"},
@@ -85,6 +89,12 @@ func TestParseNameRefuses(t *testing.T) {
 		{".example.com", "begins with \".\""},
 		{"a.-x.com", "label \"-x\" begins or ends with \"-\""},
 		{"x-.example.com", "label \"x-\" begins or ends with \"-\""},
+	})
+}
+
+func TestParseNameRefusesWhatNobodyOwns(t *testing.T) {
+	t.Parallel()
+	refuses(t, []refusal{
 		{strings.Repeat("a", 64) + ".example.com", "is 64 bytes long; a label has at most 63"},
 		{"a" + name253(), "is 64 bytes long"},
 		{strings.TrimSuffix(name253(), ".com") + "a.com", "is 254 bytes long; a name has at most 253"},
@@ -105,6 +115,12 @@ func TestParseNameRefuses(t *testing.T) {
 		{"com", "single label"},
 		{"localhost", "single label"},
 		{"test", "single label"},
+	})
+}
+
+func TestParseNameRefusesAddressesAndTwins(t *testing.T) {
+	t.Parallel()
+	refuses(t, []refusal{
 		{"example.1", "ends in the number"},
 		{"1.2.3", "ends in the number"},
 		{"1.2.3.4.", "ends in the number \"4\", yet it is no IP address"},
@@ -141,7 +157,13 @@ func TestParseNameRefuses(t *testing.T) {
 		{"\uff0a.example.com", "internationalised"},
 		{"a\xff.example.com", "is not UTF-8"},
 		{"💩.example.com", ""},
-	} {
+	})
+}
+
+// refuses checks that names are refused for their reasons.
+func refuses(t *testing.T, table []refusal) {
+	t.Helper()
+	for _, tt := range table {
 		got, err := ParseName(tt.in)
 		switch {
 		case err == nil && tt.reason == "":

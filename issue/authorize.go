@@ -138,13 +138,11 @@ func offered(challenges []acme.Challenge) string {
 	const most = 8
 	var kinds []string
 	for _, ch := range challenges {
-		if kind := acme.Sanitize(ch.Type); !slices.Contains(kinds, kind) {
-			kinds = append(kinds, kind)
-		}
-		if len(kinds) == most {
-			kinds = append(kinds, "...")
-			break
-		}
+		kinds = append(kinds, acme.Sanitize(ch.Type))
+	}
+	slices.Sort(kinds)
+	if kinds = slices.Compact(kinds); len(kinds) > most {
+		kinds = append(kinds[:most], "...")
 	}
 	return list(kinds)
 }
@@ -160,7 +158,7 @@ func list(kinds []string) string {
 func (r *run) ended(p *proof) error {
 	for _, ch := range p.authz.Challenges {
 		if ch.Problem != nil {
-			return about(ch.Problem, p.name)
+			return about(ch.Problem, p)
 		}
 	}
 	class := acme.ClassTransient // a new order gets a new one
@@ -170,15 +168,15 @@ func (r *run) ended(p *proof) error {
 	return r.problem(class, p.name, errors.New("the authorization is "+string(p.authz.Status)))
 }
 
-// about adds the identifier to a Problem that has none.
-func about(err error, id acme.Identifier) error {
-	p, ok := errors.AsType[*acme.Problem](err)
-	if !ok || p.Identifier != (acme.Identifier{}) {
+// about adds the name of p to a Problem that has none, or none with its "*.".
+func about(err error, p *proof) error {
+	problem, ok := errors.AsType[*acme.Problem](err)
+	if !ok || problem.Identifier != (acme.Identifier{}) && problem.Identifier != p.authz.Identifier {
 		return err
 	}
-	q := *p
-	q.Identifier = id
-	return &q
+	named := *problem
+	named.Identifier = p.name
+	return &named
 }
 
 // prove presents all proofs, sees for itself if asked to, answers all, and waits
@@ -203,7 +201,7 @@ func (r *run) prove(ctx context.Context, proofs []*proof) error {
 	_ = each(proofs, func(p *proof) error {
 		r.step(p.name.Value, "validate")
 		if p.pending {
-			p.err = about(r.Client.Answer(ctx, p.ch), p.name)
+			p.err = about(r.Client.Answer(ctx, p.ch), p)
 		}
 		return nil // others were told: their verdict is waited for
 	})
@@ -236,8 +234,8 @@ func (r *run) unproven(ctx context.Context, p *proof, what string, err error) er
 	}
 	err = fmt.Errorf("%s %s: %w", what, p.ch.Type, err)
 	class := acme.ClassName
-	if ctx.Err() != nil {
-		class = acme.ClassTransient // not the name's fault
+	if ctx.Err() != nil { // not the name's fault
+		class, err = acme.ClassTransient, fmt.Errorf("%w (%w)", err, ctx.Err())
 	}
 	return r.problem(class, p.name, err)
 }
@@ -252,7 +250,7 @@ func (r *run) verdict(ctx context.Context, p *proof) error {
 		}
 	}
 	_, err := r.Client.WaitAuthorization(ctx, p.authz.URL)
-	return about(err, p.name)
+	return about(err, p)
 }
 
 // underWay reports whether the CA got the answer to ch.

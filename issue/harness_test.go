@@ -29,7 +29,7 @@ type disk struct {
 	orders map[string]acme.OpenOrder    // by URL
 	keys   map[string]crypto.Signer     // by ID
 	before func(operation string) error // called before each write; its error fails it
-	writes []string                     // operations done
+	closed []acme.OpenOrder
 }
 
 func newDisk() *disk {
@@ -45,7 +45,6 @@ func (d *disk) write(operation string, do func()) error {
 			return err
 		}
 	}
-	d.writes = append(d.writes, operation)
 	do()
 	return nil
 }
@@ -70,6 +69,7 @@ func (d *disk) SaveOrder(o acme.OpenOrder) error {
 
 func (d *disk) CloseOrder(o acme.OpenOrder) error {
 	return d.write("close", func() {
+		d.closed = append(d.closed, o)
 		if o.URL == "" {
 			d.intent = nil
 		}
@@ -125,8 +125,9 @@ func keyID(key crypto.Signer) string {
 
 // A solver serves http-01 answers, and notes what happens to it.
 type solver struct {
-	keep    bool                                       // goes on answering after CleanUp
+	wrong   map[string]bool                            // identifiers answered wrongly
 	present func(id acme.Identifier) error             // nil: succeeds
+	cleanUp error                                      // of CleanUp
 	wait    func(ctx context.Context, id string) error // nil: succeeds
 
 	mu     sync.Mutex
@@ -154,6 +155,9 @@ func (s *solver) Present(_ context.Context, id acme.Identifier, ch acme.Challeng
 		}
 	}
 	s.tokens[ch.Token] = ch.KeyAuthorization
+	if s.wrong[id.Value] {
+		s.tokens[ch.Token] = "nonsense"
+	}
 	return nil
 }
 
@@ -161,10 +165,8 @@ func (s *solver) CleanUp(ctx context.Context, id acme.Identifier, ch acme.Challe
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.note("clean up", id, -1)
-	if !s.keep {
-		delete(s.tokens, ch.Token)
-	}
-	return ctx.Err()
+	delete(s.tokens, ch.Token)
+	return errors.Join(ctx.Err(), s.cleanUp)
 }
 
 func (s *solver) Wait(ctx context.Context, id acme.Identifier, _ acme.Challenge) error {
@@ -215,32 +217,58 @@ func (s *solver) serve(t testing.TB, port int) {
 	t.Cleanup(func() { _ = server.Close(); <-done })
 }
 
-// A bench is a Pebble with an account, a solver and a disk.
+// A bench is a CA with an account, a solver and a disk.
 type bench struct {
-	t       testing.TB
-	ca      *acmetest.CA
+	t  testing.TB
+	ca interface {
+		URL() string
+		RootsPEM() []byte
+		IssuerRootsPEM() []byte
+		Requests() []acmetest.Request
+		ResetRequests()
+	}
 	roots   *x509.CertPool
 	account crypto.Signer
 	kid     string
 	solver  *solver
 	disk    *disk
 	observe func(acme.Exchange) // of clients made from now on
+	timeout time.Duration       // of their requests; zero means the usual
 }
 
+// newBench starts Pebble, which looks at what the solver serves.
 func newBench(t testing.TB, o acmetest.Options) *bench {
 	t.Helper()
-	b := &bench{t: t, ca: acmetest.StartT(t, o), account: ecKey(t, elliptic.P256()), solver: newSolver(), disk: newDisk()}
+	ca := acmetest.StartT(t, o)
+	b := &bench{t: t, ca: ca, account: ecKey(t, elliptic.P256()), solver: newSolver(), disk: newDisk()}
+	b.solver.serve(t, ca.HTTPPort())
+	b.register()
+	return b
+}
+
+// newFaultyBench starts the scripted CA, which believes every answer.
+func newFaultyBench(t testing.TB, faults ...acmetest.Fault) *bench {
+	t.Helper()
+	b := &bench{t: t, ca: acmetest.StartFaulty(t, faults...), account: ecKey(t, elliptic.P256()), solver: newSolver(), disk: newDisk()}
+	b.register()
+	return b
+}
+
+// trust takes over the roots of the CA's certificates.
+func (b *bench) trust() {
 	b.roots = x509.NewCertPool()
 	b.roots.AppendCertsFromPEM(b.ca.IssuerRootsPEM())
-	b.solver.serve(t, b.ca.HTTPPort())
-	client := b.client()
-	account, err := client.Register(t.Context(), nil, nil)
+}
+
+func (b *bench) register() {
+	b.t.Helper()
+	b.trust()
+	account, err := b.client().Register(b.t.Context(), nil, nil)
 	if err != nil {
-		t.Fatalf("register: %v", err)
+		b.t.Fatalf("register: %v", err)
 	}
 	b.kid = account.URL
 	b.ca.ResetRequests()
-	return b
 }
 
 // client is a client of the account, as after a start of the process.
@@ -248,6 +276,7 @@ func (b *bench) client() *acme.Client {
 	b.t.Helper()
 	client, err := acme.New(acme.Options{
 		Name: "pebble", Directory: b.ca.URL(), Key: b.account, KID: b.kid, RootsPEM: b.ca.RootsPEM(), Observe: b.observe,
+		Timeout: b.timeout,
 	})
 	if err != nil {
 		b.t.Fatalf("client: %v", err)

@@ -54,7 +54,7 @@ func (i *Issuer) Issue(ctx context.Context, req Request) (*Certificate, error) {
 		cert.CleanUp = left
 		return cert, nil
 	}
-	if bounded.Err() != nil && ctx.Err() == nil {
+	if bounded.Err() != nil && ctx.Err() == nil && cutOff(err) {
 		err = &acme.Problem{
 			Operation: r.at, Class: acme.ClassTransient, Err: err,
 			Detail: fmt.Sprintf("no certificate within %v", limit),
@@ -64,6 +64,11 @@ func (i *Issuer) Issue(ctx context.Context, req Request) (*Certificate, error) {
 		err = errors.Join(err, left)
 	}
 	return nil, err
+}
+
+// cutOff reports whether err is that a context ended.
+func cutOff(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // A run is one Issue.

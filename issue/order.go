@@ -39,10 +39,13 @@ func (r *run) resume(ctx context.Context) (*acme.Order, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !usable {
-		return nil, r.forget()
+	if usable {
+		return order, nil
 	}
-	return order, nil
+	if order.Status == acme.StatusPending {
+		r.deactivate(ctx, order, nil)
+	}
+	return nil, r.forget()
 }
 
 // gone reports whether err says that an order is no more.
@@ -97,22 +100,28 @@ func (r *run) adopt(ctx context.Context) (*acme.Order, error) {
 	}
 	urls, err := r.Client.OpenOrders(ctx, account.OrdersURL)
 	if err != nil {
-		if ctx.Err() == nil && (refused(err) || r.age() > adoptPatience) {
-			return nil, nil
-		}
-		return nil, err
+		return nil, r.unlisted(ctx, err)
 	}
 	slices.Reverse(urls) // CAs append
 	for _, url := range urls[:min(len(urls), maxAdopt)] {
 		order, err := r.Client.Order(ctx, url)
-		if ctx.Err() != nil {
-			return nil, err
-		}
 		if err == nil && r.adoptable(order) {
 			return order, r.save(order)
 		}
+		if err != nil && (unanswered(err) || acme.ClassOf(err) == acme.ClassWait) {
+			return nil, r.unlisted(ctx, err)
+		}
 	}
 	return nil, nil
+}
+
+// unlisted decides about the error of a list of orders that can't be read: it is
+// returned if it may pass soon, and otherwise there is no list.
+func (r *run) unlisted(ctx context.Context, err error) error {
+	if ctx.Err() == nil && (refused(err) && acme.ClassOf(err) != acme.ClassWait || r.age() > adoptPatience) {
+		return nil
+	}
+	return err
 }
 
 // adoptable reports whether order can be the one that was wanted. A finalized

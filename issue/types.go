@@ -47,7 +47,7 @@ type Keys interface {
 // A Request says which certificate is wanted.
 type Request struct {
 	Open     acme.OpenOrder                // Directory, Names, Target, Profile, KeyType, Reason (and Replaces) filled in; URL too when an order is resumed
-	Adopt    bool                          // an earlier newOrder went unanswered: look for its order at the CA before sending another
+	Adopt    bool                          // an earlier newOrder, whose intent Open is, went unanswered: look for its order at the CA before sending another
 	NewKey   func() (crypto.Signer, error) // makes the certificate key, called once the order is ready and no key was journaled
 	KeyID    string                        // reuse this key instead of NewKey; empty means a new one
 	Roots    *x509.CertPool                // roots the chain must lead to; nil means that any self-consistent chain will do

@@ -17,16 +17,13 @@ func editChallenges(x *exchange, change func(c map[string]any)) {
 	})
 }
 
-// challengeFaults: tokens that are none, and authorizations that are not what
-// was ordered.
-func challengeFaults() []Fault {
-	fault := func(name, doc string, change func(x *exchange)) Fault {
-		return Fault{Name: "challenge/" + name, Doc: doc, Operation: "authz", Terminal: true, change: change}
-	}
-	acceptance := func(f Fault) Fault {
-		f.Acceptance = true
-		return f
-	}
+// challengeFault returns a fault of the challenges in an authorization.
+func challengeFault(name, doc string, change func(x *exchange)) Fault {
+	return Fault{Name: "challenge/" + name, Doc: doc, Operation: "authz", Terminal: true, change: change}
+}
+
+// tokenFaults: tokens that would do harm as file names, in shells and in HTTP.
+func tokenFaults() []Fault {
 	tokens := map[string]string{
 		"dots":       "../../x",
 		"long-dots":  strings.Repeat("../", 20) + "etc/passwd",
@@ -43,11 +40,21 @@ func challengeFaults() []Fault {
 	}
 	var faults []Fault
 	for name, token := range tokens {
-		faults = append(faults, fault("token-"+name, "the tokens are hostile", func(x *exchange) {
+		faults = append(faults, challengeFault("token-"+name, "the tokens are hostile", func(x *exchange) {
 			editChallenges(x, func(c map[string]any) { c["token"] = token })
 		}))
 	}
-	return append(sorted(faults),
+	return sorted(faults)
+}
+
+// challengeFaults: authorizations that are not what was ordered, or prove nothing.
+func challengeFaults() []Fault {
+	fault := challengeFault
+	acceptance := func(f Fault) Fault {
+		f.Acceptance = true
+		return f
+	}
+	return append(tokenFaults(),
 		fault("token-missing", "the challenges have no tokens", func(x *exchange) {
 			editChallenges(x, func(c map[string]any) { delete(c, "token") })
 		}),

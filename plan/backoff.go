@@ -75,3 +75,28 @@ func (p *planner) waiting(w *want) time.Time {
 	}
 	return until.UTC()
 }
+
+// again returns until when a target that got a certificate not long ago is
+// left alone although it would get another one; the zero time if it is not.
+// A CA, or a key that is reused, may give something that never satisfies the
+// target, or that is due as soon as it is there: without this rule each pass
+// would order anew. Forcing overrides it.
+func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
+	last, ok := p.State.Attempts[w.File]
+	success := ok && last.Failures == 0 && last.Class == "" && !last.LastAttempt.IsZero() && !last.LastAttempt.After(p.Now)
+	if !success || last.Digest != w.Digest() || !w.asks(last.CA) || p.Force[w.File] {
+		return time.Time{}
+	}
+	got := last.LastAttempt
+	var until time.Time
+	switch {
+	case n.cause == CauseChanged:
+		until = got.Add(maxPause)
+	case n.cause == CauseExpiry && !n.due.After(got) && best.NotBefore.After(got.Add(-2*skew)):
+		until = got.Add(min(best.NotAfter.Sub(got)/2, maxPause))
+	}
+	if !until.After(p.Now) {
+		return time.Time{}
+	}
+	return until.UTC()
+}

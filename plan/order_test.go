@@ -179,6 +179,47 @@ func TestAttempts(t *testing.T) {
 	}
 }
 
+// TestAgain: a certificate that does not help is not ordered again and again.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	const a = "a.example.com"
+	wrongKey := cert("c1", a, 10*time.Minute, 90*day)
+	wrongKey.KeyType = "rsa-2048"
+	revoked := cert("c1", a, 10*time.Minute, 90*day)
+	revoked.Revoked = true
+	for _, tt := range []struct {
+		name   string
+		cert   *state.Certificate
+		change func(*Input, *state.Attempt)
+		want   string
+		at     time.Duration
+	}{
+		{"not as wanted", wrongKey, func(*Input, *state.Attempt) {},
+			"wait want_changed: key type changed: rsa-2048 to ecdsa-p256; was obtained like this a short time ago, next attempt 2026-11-21 11:50", day - 10*time.Minute},
+		{"not as wanted, yesterday", wrongKey, func(_ *Input, l *state.Attempt) { l.LastAttempt = noon().Add(-day) }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
+		{"something else is wanted since", wrongKey, func(_ *Input, l *state.Attempt) { l.Digest = "old" }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
+		{"another CA is asked since", wrongKey, func(_ *Input, l *state.Attempt) { l.CA = zerossl }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
+		{"forced", wrongKey, func(in *Input, _ *state.Attempt) { in.Force = map[string]bool{"x": true} }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
+		{"revoked", revoked, func(*Input, *state.Attempt) {}, "order revoked: certificate revoked", 0},
+		{"due when it came", cert("c1", a, time.Hour, 80*time.Minute), func(*Input, *state.Attempt) {},
+			"wait expiry cert=c1: expires in 20 minutes; renewal due since 2026-11-20 11:40; was obtained like this a short time ago, next attempt 12:05:00", 5 * time.Minute},
+		{"due later than it came", cert("c1", a, 11*time.Minute, 20*time.Minute), func(*Input, *state.Attempt) {},
+			"order expiry cert=c1: expires in 9 minutes; renewal due since 2026-11-20 11:59", 0},
+		{"due, and older than the last success", cert("c1", a, 80*day, 90*day), func(*Input, *state.Attempt) {},
+			"order expiry cert=c1: expires in 10 days; renewal due since 2026-10-31 12:00", 0},
+	} {
+		x := target("x", a, func(t *config.Target) { t.Key.Algorithm = "ecdsa" })
+		in := Input{Targets: []*config.Target{x}, State: snapshot(a+"=c1", tt.cert)}
+		last := state.Attempt{Target: "x", Digest: x.Digest(), CA: le, LastAttempt: noon().Add(-10 * time.Minute)}
+		tt.change(&in, &last)
+		in.State.Attempts["x"] = last
+		got := one(t, in)
+		if s := strings.TrimPrefix(brief(got), "x "); s != tt.want || got.At.Sub(noon()) != tt.at {
+			t.Errorf("%s:\ngot  %s, in %v\nwant %s, in %v", tt.name, s, got.At.Sub(noon()), tt.want, tt.at)
+		}
+	}
+}
+
 // TestAttemptOfSettledTarget: failures of the past do not matter to a target that needs nothing.
 func TestAttemptOfSettledTarget(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,7 @@ type planner struct {
 	owner    map[string]string               // live name to the file of the target that owns it
 	byNames  map[string][]*state.Certificate // by names, joined
 	byTarget map[string][]*state.Certificate // by the target they were ordered for
+	inUse    map[string]bool                 // IDs of certificates that live/ points to
 	onDisk   map[string]bool                 // order URLs whose certificate is there
 	orders   map[string][]acme.OpenOrder     // by target, newest first
 	cas      map[string]resolved             // by name as targets write it
@@ -60,7 +61,7 @@ func Compute(in Input) []Action {
 func newPlanner(in Input) *planner {
 	p := &planner{
 		Input: in, owner: owners(in.Targets), byNames: map[string][]*state.Certificate{}, byTarget: map[string][]*state.Certificate{},
-		onDisk: map[string]bool{}, orders: map[string][]acme.OpenOrder{}, cas: map[string]resolved{},
+		inUse: map[string]bool{}, onDisk: map[string]bool{}, orders: map[string][]acme.OpenOrder{}, cas: map[string]resolved{},
 	}
 	p.Now = in.Now.UTC()
 	p.Targets = slices.SortedFunc(slices.Values(in.Targets), func(a, b *config.Target) int { return cmp.Compare(a.File, b.File) })
@@ -75,6 +76,9 @@ func newPlanner(in Input) *planner {
 		p.byNames[names] = append(p.byNames[names], c)
 		p.byTarget[c.Target] = append(p.byTarget[c.Target], c)
 		p.onDisk[c.URL] = true
+	}
+	for _, id := range p.State.Live {
+		p.inUse[id] = true
 	}
 	for _, o := range p.State.Orders {
 		p.orders[o.Target] = append(p.orders[o.Target], o)
@@ -158,6 +162,11 @@ func (p *planner) action(w *want) Action {
 	open := p.open(w)
 	if need.cause == CauseNone && open == nil {
 		return p.settled(a, best, need)
+	}
+	if until := p.again(w, need, best); open == nil && !until.IsZero() {
+		a.Kind, a.Cause, a.At = Wait, need.cause, until
+		a.Reason = need.words + "; was obtained like this a short time ago, next attempt " + p.clock(until)
+		return a
 	}
 	return p.unsettled(a, w, need, open)
 }

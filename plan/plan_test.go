@@ -188,6 +188,7 @@ func TestBest(t *testing.T) {
 		{"the one that lasts longest", a + "=c1", []*state.Certificate{cert("c1", a, 10*day, 90*day), cert("c2", a, 0, 90*day), cert("c3", a, 0, 45*day)},
 			"relink cert=c2 stale=a.example.com: live/a.example.com does not point to the best certificate"},
 		{"a tie goes to the first ID", a + "=c2", []*state.Certificate{cert("c3", a, 0, 90*day), cert("c2", a, 0, 90*day), cert("c4", a, 0, 90*day)}, "keep cert=c2: renews 2027-01-19"},
+		{"a tie goes to the one in use", a + "=c3", []*state.Certificate{cert("c3", a, 0, 90*day), cert("c2", a, 0, 90*day)}, "keep cert=c3: renews 2027-01-19"},
 		{"back to the good one when the newer is revoked", a + "=c2", []*state.Certificate{cert("c1", a, 9*day, 90*day), cert("c2", a, 0, 90*day, revoked)},
 			"relink cert=c1 stale=a.example.com: live/a.example.com does not point to the best certificate"},
 		{"valid now before valid longer", a + "=c1", []*state.Certificate{cert("c1", a, 0, 45*day), cert("c2", a, -day, 90*day)}, "keep cert=c1: renews 2026-12-20"},

@@ -40,7 +40,13 @@ func (p *planner) better(a, b *state.Certificate) bool {
 	if l := p.linkable(a); l != p.linkable(b) {
 		return l
 	}
-	return cmp.Or(b.NotAfter.Compare(a.NotAfter), cmp.Compare(a.ID, b.ID)) < 0
+	if last := b.NotAfter.Compare(a.NotAfter); last != 0 {
+		return last < 0
+	}
+	if used := p.inUse[a.ID]; used != p.inUse[b.ID] {
+		return used
+	}
+	return a.ID < b.ID
 }
 
 // linkable reports whether a certificate is valid now, within the skew of clocks.

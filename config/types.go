@@ -54,8 +54,8 @@ type Files struct {
 // A KeyType names an algorithm and its size. The zero value means "not stipulated".
 type KeyType struct {
 	Algorithm string // "ecdsa" or "rsa"; empty means not stipulated
-	Curve     string // of ecdsa: "nistp256" (also when empty), "nistp384", "nistp521"
-	Bits      int    // of rsa: 2048 to 4096; 0 means 2048
+	Curve     string // of ecdsa: "nistp256", "nistp384", "nistp521"; empty means not stipulated: any will do, new keys get nistp256
+	Bits      int    // of rsa: 2048 to 4096; 0 means not stipulated: any will do, new keys get 2048
 }
 
 // Settings is conf/certd.yaml. The zero value of a field is its documented default.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"certd/acme"
+	"certd/state"
 )
 
 const (

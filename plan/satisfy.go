@@ -24,8 +24,8 @@ type need struct {
 }
 
 // best returns the certificate to link: of those that satisfy the target the
-// one that can be linked, then the one that lasts longest, then the one with
-// the first ID. Nil if none satisfies it.
+// one that can be linked, then the one that lasts longest, then one that is in
+// use, then the one with the first ID. Nil if none satisfies it.
 func (p *planner) best(w *want) *state.Certificate {
 	var best *state.Certificate
 	for _, c := range p.byNames[joined(w.RequestNames)] {

@@ -241,7 +241,8 @@ func (r *run) unproven(ctx context.Context, p *proof, what string, err error) er
 }
 
 // verdict waits until the CA has judged p. If it could not be told to, it is
-// not waited for, unless it is at it nevertheless.
+// not waited for, unless it is at it nevertheless. A connection that breaks is
+// no reason to stop: the CA would then look for what is no longer presented.
 func (r *run) verdict(ctx context.Context, p *proof) error {
 	if p.err != nil {
 		authz, err := r.Client.Authorization(ctx, p.authz.URL)
@@ -249,8 +250,33 @@ func (r *run) verdict(ctx context.Context, p *proof) error {
 			return p.err
 		}
 	}
-	_, err := r.Client.WaitAuthorization(ctx, p.authz.URL)
-	return about(err, p)
+	begun := time.Now()
+	for try := 1; ; try++ {
+		_, err := r.Client.WaitAuthorization(ctx, p.authz.URL)
+		if err == nil || !passing(err) || try == verdictTries || time.Since(begun) > verdictTime {
+			return about(err, p)
+		}
+		if err := pause(ctx, 50*time.Millisecond<<try); err != nil {
+			return err
+		}
+	}
+}
+
+// passing reports whether err is of the network, or of a CA out of order.
+func passing(err error) bool {
+	p, ok := errors.AsType[*acme.Problem](err)
+	return ok && p.Class == acme.ClassTransient && (p.Status == 0 || p.Status >= 500)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // underWay reports whether the CA got the answer to ch.

@@ -51,6 +51,9 @@ func overcome(f acmetest.Fault) bool {
 // A misbehaviour that passes costs one more run, and at most one more order.
 func TestRecoveryFromFaults(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("250 CAs take a while")
+	}
 	for _, fault := range acmetest.Faults() {
 		group, _, _ := strings.Cut(fault.Name, "/")
 		if fault.Operation == "" || fault.Endless || slices.Contains([]string{"url", "redirect", "nonce", "text"}, group) {

@@ -16,8 +16,10 @@ const (
 	defaultTimeout = 15 * time.Minute
 	cleanUpTimeout = 30 * time.Second
 	giveUpTimeout  = 10 * time.Second
-	lingerTime     = 3 * time.Second // for the CA's verdict after a cancellation
-	parallel       = 8               // requests and challenges at once, of one order
+	lingerTime     = 3 * time.Second  // for the CA's verdict after a cancellation
+	verdictTries   = 4                // of waiting for the CA's verdict, if the network fails,
+	verdictTime    = 30 * time.Second // unless it has lasted so long
+	parallel       = 8                // requests and challenges at once, of one order
 )
 
 // An Issuer turns a Request into a certificate. Client, Journal and Keys must

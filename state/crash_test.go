@@ -116,7 +116,7 @@ func TestKill(t *testing.T) {
 func TestFailure(t *testing.T) {
 	t.Parallel()
 	steps := stepsOf(t)
-	stride := 1
+	stride := 2
 	if testing.Short() {
 		stride = 9
 	}

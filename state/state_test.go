@@ -179,6 +179,11 @@ func TestUnreadable(t *testing.T) {
 	if err := s.Link("www.example.com", id); err != nil {
 		t.Fatal(err)
 	}
+	for _, above := range []string{filepath.Dir(s.Dir()), filepath.Dir(filepath.Dir(s.Dir()))} {
+		if err := os.Chmod(above, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, name := range []string{"keys", "accounts", "lock"} {
 		if err := os.Chmod(s.Path(name), 0); err != nil {
 			t.Fatal(err)

@@ -80,7 +80,7 @@ func (a *answer) response(req *http.Request) *http.Response {
 func (k *call) answer(req *http.Request) (*answer, error) {
 	c := k.client
 	switch req.Method {
-	case http.MethodGet:
+	case http.MethodGet: // the library reads nothing else without signing
 		if d, ok := c.directory.peek(); ok {
 			return &answer{url: c.directoryURL, status: http.StatusOK, header: http.Header{}, body: d.body}, nil
 		}
@@ -121,7 +121,7 @@ func (k *call) nonce(req *http.Request) (*answer, error) {
 			return nil, err
 		}
 		switch {
-		case validNonce(a.header.Get("Replay-Nonce")):
+		case a.ok() && validNonce(a.header.Get("Replay-Nonce")):
 			return a, nil
 		case a.ok():
 			return nil, k.client.problem(r, a, errors.New("the answer has no usable Replay-Nonce header"))

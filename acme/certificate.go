@@ -2,6 +2,8 @@ package acme
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
 
 	xacme "golang.org/x/crypto/acme"
 )
@@ -13,7 +15,8 @@ type CertificateChain struct {
 }
 
 // Certificate downloads the certificate at url, Order.Certificate or one of
-// CertificateChain.Alternates (RFC 8555 §7.4.2). Only its PEM has been checked.
+// CertificateChain.Alternates (RFC 8555 §7.4.2). It has been
+// parsed, but it may be for anybody and from anybody.
 func (c *Client) Certificate(ctx context.Context, url string) (*CertificateChain, error) {
 	chain := &CertificateChain{}
 	r := request{name: "certificate", op: "cert", limit: maxCertificate, repeat: true}
@@ -24,6 +27,11 @@ func (c *Client) Certificate(ctx context.Context, url string) (*CertificateChain
 	}, func(a *answer) (err error) {
 		if notPEM != nil {
 			return notPEM
+		}
+		for i, der := range chain.DER {
+			if _, err := x509.ParseCertificate(der); err != nil {
+				return fmt.Errorf("certificate %d of the chain cannot be read: %w", i+1, err)
+			}
 		}
 		chain.Alternates, err = c.resolveAll("alternate certificate", a.url, links(a.header, "alternate"))
 		return err

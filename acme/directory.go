@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,7 +21,7 @@ const (
 // directory is the CA's directory as we know it and as the library wants it.
 type directory struct {
 	Directory
-	body []byte // as received
+	body []byte // what the library gets to read
 }
 
 // wireDirectory is RFC 8555 §7.1.1, draft-ietf-acme-profiles and RFC 9773 §4.1.
@@ -104,7 +105,7 @@ func (c *Client) parseDirectory(a *answer) (*directory, error) {
 	if len(w.Meta.Profiles) > maxProfiles || len(w.Meta.CAA) > maxCAA {
 		return nil, fmt.Errorf("%d profiles and %d CAA identities, more than %d", len(w.Meta.Profiles), len(w.Meta.CAA), maxProfiles)
 	}
-	d := &directory{body: a.body, Directory: Directory{
+	d := &directory{Directory: Directory{
 		Terms:       string(w.Meta.Terms),
 		Website:     string(w.Meta.Website),
 		EABRequired: w.Meta.EABRequired,
@@ -117,5 +118,12 @@ func (c *Client) parseDirectory(a *answer) (*directory, error) {
 	for name, description := range w.Meta.Profiles {
 		d.Profiles[Sanitize(name)] = string(description)
 	}
-	return d, nil
+	// The library says that we agree to the terms only if there are some. Who
+	// registers has agreed, and a CA may want to hear it without naming any.
+	if w.Meta.Terms == "" {
+		w.Meta.Terms = text(c.directoryURL)
+	}
+	var err error
+	d.body, err = json.Marshal(w)
+	return d, err
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -140,7 +139,7 @@ func validate(ctx context.Context, c *acme.Client, r *responder, url string) err
 			continue
 		}
 		if ch.KeyAuthorization == "" {
-			return fmt.Errorf("http-01 without a key authorization")
+			continue
 		}
 		r.present(ch)
 		if err := c.Answer(ctx, ch); err != nil {
@@ -149,7 +148,7 @@ func validate(ctx context.Context, c *acme.Client, r *responder, url string) err
 		_, err := c.WaitAuthorization(ctx, url)
 		return err
 	}
-	return fmt.Errorf("authorization %s offers no http-01", url)
+	return &acme.Problem{CA: "test", Operation: "authz", Class: acme.ClassOperator, Detail: "no usable http-01 challenge"}
 }
 
 // request returns a CSR with a new key for these names.

@@ -17,7 +17,7 @@ const (
 	maxJSON        = 1 << 20
 	maxCertificate = 256 << 10
 	maxProblem     = 64 << 10
-	maxHeader      = 64 << 10
+	maxHeader      = 128 << 10
 
 	dialTimeout    = 10 * time.Second
 	tlsTimeout     = 10 * time.Second

@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"certd/acme"
@@ -90,7 +92,22 @@ func Look(store *state.Store) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state directory %s: %w", store.Dir(), err)
 	}
+	for _, t := range targets.Targets {
+		if err := settings.CheckCAs(t); err != nil {
+			targets.Errors = append(targets.Errors, err)
+		}
+	}
 	return &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now()}, nil
+}
+
+// Files returns the names of all files in desired/ that stand for a target, also
+// of those that could not be read.
+func (v *View) Files() []string {
+	files := slices.Collect(maps.Keys(v.Targets.Unread))
+	for _, t := range v.Targets.Targets {
+		files = append(files, t.File)
+	}
+	return files
 }
 
 // Plan computes what each target needs now. With force, every target that
@@ -111,7 +128,7 @@ func (v *View) Plan(selected func(*config.Target) bool, force bool) []plan.Actio
 }
 
 func (v *View) input(selected func(*config.Target) bool, force bool) plan.Input {
-	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Settings: v.Settings, State: v.Snapshot}
+	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot}
 	if force {
 		in.Force = make(map[string]bool)
 		for _, t := range v.Targets.Targets {

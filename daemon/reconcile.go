@@ -166,12 +166,15 @@ func (p *pass) publish(names []string, certID string) error {
 	return nil
 }
 
-// giveUpStale ends journaled orders that nothing wants any more.
+// giveUpStale ends journaled orders that nothing wants any more, and forgets
+// those that were finished but for the journal.
 func (p *pass) giveUpStale(ctx context.Context, orders []acme.OpenOrder) {
 	for _, open := range orders {
-		p.Log.Info("giving up an order that is no longer wanted", "target", open.Target, "order", open.URL)
-		if err := p.clients.giveUp(ctx, open); err != nil {
-			p.Log.Warn("could not tell the CA", "order", open.URL, "err", err)
+		if _, finished := p.view.Snapshot.Certificates[state.CertID(open.URL)]; !finished {
+			p.Log.Info("giving up an order that is no longer wanted", "target", open.Target, "order", open.URL)
+			if err := p.clients.giveUp(ctx, open); err != nil {
+				p.Log.Warn("could not tell the CA", "order", open.URL, "err", err)
+			}
 		}
 		if err := p.Store.CloseOrder(open); err != nil {
 			p.other(fmt.Errorf("forget order of %s: %w", open.Target, err))

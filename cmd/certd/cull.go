@@ -39,11 +39,7 @@ targets that are gone. Never deletes what live/ points to, nor any key.`,
 			if err != nil {
 				return err
 			}
-			var targets []string
-			for _, t := range view.Targets.Targets {
-				targets = append(targets, t.File)
-			}
-			removed, err := store.Cull(time.Now(), targets, dryRun)
+			removed, err := store.Cull(time.Now(), view.Files(), dryRun)
 			if format == "json" {
 				if jsonErr := a.printJSON(append([]string{}, removed...)); jsonErr != nil {
 					return jsonErr

@@ -57,10 +57,10 @@ type certDir struct {
 	keyed bool                   // the privkey link is there and right
 }
 
-// readCertificate reads the certificate directory at dir as that of this ID; keys
-// is the directory keys/, nil if there is none. An error means that it is not a
+// readCertificate reads the certificate directory at dir as that of this ID, whose
+// key is looked for in keys. An error means that it is not a
 // certificate directory at all; damage is told in the Certificate.
-func readCertificate(root *os.Root, dir, id string, keys *os.Root) (*certDir, error) {
+func readCertificate(root *os.Root, dir, id string, keys keyDir) (*certDir, error) {
 	sub, err := root.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -229,7 +229,7 @@ func (c *certDir) checkChain(chain, full []byte) {
 }
 
 // readLinks reads the links privkey and account, and looks for the key.
-func (c *certDir) readLinks(keys *os.Root) error {
+func (c *certDir) readLinks(keys keyDir) error {
 	target, err := c.readLink("account")
 	if err != nil {
 		return err
@@ -258,7 +258,7 @@ func (c *certDir) readLinks(keys *os.Root) error {
 	if target != "" && !c.keyed {
 		c.damage("privkey links to %s, which is not its key", target)
 	}
-	c.HasKey = c.hasKey(keys)
+	c.HasKey = keys.has(c.KeyID, c.keyed)
 	return nil
 }
 
@@ -281,19 +281,6 @@ func (c *certDir) readLink(name string) (string, error) {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
 	return target, nil
-}
-
-// hasKey looks for the key without reading it. A user who may not look into keys/
-// has to believe the link.
-func (c *certDir) hasKey(keys *os.Root) bool {
-	if keys == nil {
-		return false
-	}
-	fi, err := keys.Lstat(c.KeyID + "/privkey")
-	if errors.Is(err, fs.ErrPermission) {
-		return c.keyed
-	}
-	return err == nil && fi.Mode().IsRegular() && fi.Size() > 0
 }
 
 // linkKey gives a certificate directory the privkey link, which acmetool makes

@@ -146,3 +146,45 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 		}
 	}
 }
+
+// A keyDir is the directory keys/, open for looking whether keys are there; they
+// are not read. The zero value has no keys.
+type keyDir struct {
+	root   *os.Root
+	hidden bool // we may not look into it
+}
+
+func openKeys(root *os.Root) (keyDir, error) {
+	keys, err := root.OpenRoot("keys")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return keyDir{}, nil
+	case errors.Is(err, fs.ErrPermission):
+		return keyDir{hidden: true}, nil
+	case err != nil:
+		return keyDir{}, fmt.Errorf("open keys: %w", err)
+	}
+	return keyDir{root: keys}, nil
+}
+
+func (k keyDir) close() {
+	if k.root != nil {
+		k.root.Close()
+	}
+}
+
+// has reports whether the key with this ID is there and not empty. A user who may
+// not look has to believe that the certificate is linked to it.
+func (k keyDir) has(id string, linked bool) bool {
+	if k.hidden {
+		return linked
+	}
+	if k.root == nil {
+		return false
+	}
+	fi, err := k.root.Lstat(id + "/privkey")
+	if errors.Is(err, fs.ErrPermission) {
+		return linked
+	}
+	return err == nil && fi.Mode().IsRegular() && fi.Size() > 0
+}

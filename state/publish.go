@@ -41,7 +41,7 @@ func (t *tree) publish(id string, leaf *x509.Certificate, entries []entry) error
 			return err
 		})
 	}
-	have, err := readCertificate(t.root, dir, id, nil)
+	have, err := readCertificate(t.root, dir, id, keyDir{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
@@ -70,11 +70,11 @@ func (t *tree) publish(id string, leaf *x509.Certificate, entries []entry) error
 // usable reads the certificate directory at dir, and says why it could not be
 // served.
 func (t *tree) usable(dir, id string) (*certDir, error) {
-	keys, err := t.root.OpenRoot("keys")
+	keys, err := openKeys(t.root)
 	if err != nil {
 		return nil, err
 	}
-	defer keys.Close()
+	defer keys.close()
 	c, err := readCertificate(t.root, dir, id, keys)
 	switch {
 	case err != nil:

@@ -134,16 +134,11 @@ func (r *snapshotReader) certificates() (keyed map[string]bool, err error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := r.root.OpenRoot("keys")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+	keys, err := openKeys(r.root)
+	if err != nil {
 		return nil, err
 	}
-	if errors.Is(err, fs.ErrPermission) {
-		keys = nil
-	}
-	if keys != nil {
-		defer keys.Close()
-	}
+	defer keys.close()
 	found := make([]*certDir, len(entries))
 	errs := make([]error, len(entries))
 	var g errgroup.Group
@@ -170,7 +165,7 @@ func (r *snapshotReader) certificates() (keyed map[string]bool, err error) {
 
 // certificate reads one entry of certs/; nil without an error means that it was
 // removed while we looked.
-func (r *snapshotReader) certificate(e fs.DirEntry, keys *os.Root) (*certDir, error) {
+func (r *snapshotReader) certificate(e fs.DirEntry, keys keyDir) (*certDir, error) {
 	name := "certs/" + e.Name()
 	if !e.IsDir() || !isID(e.Name()) {
 		return nil, fmt.Errorf("a %s that is no certificate", kind(e.Type()))

@@ -147,6 +147,11 @@ func badLeaves() []badCert {
 			w.Key = p.key.Public()
 			return ders(p.good(), p.middle)
 		}, "RSA key of 1024 bits"},
+		{"a SHA-1 signature", func(p *pki, w *Wanted) [][]byte {
+			middle := p.issue(p.caTemplate("Old"), rsaKey(p.t, 2048), p.root)
+			p.leaf.SignatureAlgorithm = x509.SHA1WithRSA
+			return ders(p.issue(p.leaf, p.key, middle), middle)
+		}, "weak signature (SHA1-RSA)"},
 		{"a weak curve", func(p *pki, w *Wanted) [][]byte {
 			p.key = ecKey(p.t, elliptic.P224())
 			w.Key = p.key.Public()
@@ -196,6 +201,24 @@ func badChains() []badCert {
 		}, "more than one way"},
 		{"issuer is no CA", under(func(m *x509.Certificate) { m.IsCA, m.KeyUsage = false, 0 }), "do not belong"},
 		{"issuer expired", under(func(m *x509.Certificate) { m.NotAfter = time.Now().Add(-time.Second) }), "issuer 1 of the chain expired"},
+		{"issuer with a SHA-1 signature", func(p *pki, w *Wanted) [][]byte {
+			root := p.selfSigned(p.caTemplate("Old Root"), rsaKey(p.t, 2048))
+			template := p.caTemplate("Old Middle")
+			template.SignatureAlgorithm = x509.SHA1WithRSA
+			middle := p.issue(template, ecKey(p.t, elliptic.P256()), root)
+			return ders(p.issue(p.leaf, p.key, middle), middle)
+		}, "weak signature (SHA1-RSA)"},
+		{"issuer below a shorter path", func(p *pki, w *Wanted) [][]byte {
+			template := p.caTemplate("Short")
+			template.MaxPathLenZero = true
+			short := p.issue(template, ecKey(p.t, elliptic.P256()), p.root)
+			middle := p.issue(p.caTemplate("Below"), ecKey(p.t, elliptic.P256()), short)
+			return ders(p.issue(p.leaf, p.key, middle), middle, short, p.root)
+		}, "path this long"},
+		{"chain goes on above the root", func(p *pki, w *Wanted) [][]byte {
+			cross := p.issue(p.caTemplate("Root"), p.root.key, p.middle)
+			return ders(p.good(), p.middle, p.root, cross)
+		}, "circle"},
 		{"issuer for other names", under(func(m *x509.Certificate) {
 			m.PermittedDNSDomains, m.PermittedDNSDomainsCritical = []string{"example.net"}, true
 		}), "constraints"},

@@ -2,9 +2,7 @@ package issue
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -245,107 +243,5 @@ func TestOrderOfAnotherTarget(t *testing.T) {
 	}
 	if n := b.count("authz"); n != 0 {
 		t.Errorf("%d requests about the authorizations of another target's order", n)
-	}
-}
-
-// problemAfter serves the first request for path, and answers it with a problem nevertheless.
-func problemAfter(path, kind string) func(http.Handler) http.Handler {
-	c := &cutter{at: 1}
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !strings.HasPrefix(r.URL.Path, path) || !c.event() {
-				next.ServeHTTP(w, r)
-				return
-			}
-			next.ServeHTTP(muted{w}, r)
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(http.StatusForbidden)
-			_, _ = w.Write([]byte(`{"type":"urn:ietf:params:acme:error:` + kind + `","detail":"no"}`))
-		})
-	}
-}
-
-// A muted answer has headers, and nothing else.
-type muted struct{ http.ResponseWriter }
-
-func (muted) Write(p []byte) (int, error) { return len(p), nil }
-func (muted) WriteHeader(int)             {}
-
-// The CSR arrived though the answer says no: nothing is finalized twice.
-func TestFinalizeOfAnOrderThatWentOn(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, acmetest.Options{Wrap: problemAfter("/finalize-order/", "orderNotReady")})
-	b.must(b.request("a.example.com"))
-	if n := b.count("finalize"); n != 1 {
-		t.Errorf("finalized %d times, want once", n)
-	}
-}
-
-func TestAnswerThatArrivedNevertheless(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, acmetest.Options{Wrap: problemAfter("/chalZ/", "malformed")})
-	b.must(b.request("a.example.com"))
-	if n := b.count("challenge"); n != 1 {
-		t.Errorf("answered %d times, want once", n)
-	}
-}
-
-func TestRefusedCSRGetsANewOrderAndKey(t *testing.T) {
-	t.Parallel()
-	refuse := acmetest.Respond("finalize", http.StatusBadRequest, http.Header{"Content-Type": {"application/problem+json"}},
-		`{"type":"urn:ietf:params:acme:error:badPublicKey","detail":"this key is known to be weak"}`)
-	b := newFaultyBench(t, refuse.Nth(1))
-	b.fail(b.issuer(), t.Context(), b.request("a.example.com"), acme.ClassOperator)
-	if len(b.disk.closed) != 1 || len(b.disk.orders) != 0 {
-		t.Fatalf("the order whose key was refused is still journaled: %v", b.disk.orders)
-	}
-	if cert := b.must(b.disk.resume(b.request("a.example.com"))); cert.KeyID == b.disk.closed[0].KeyID {
-		t.Errorf("the refused key was used again")
-	}
-}
-
-func TestAlreadyReplaced(t *testing.T) {
-	t.Parallel()
-	conflict := acmetest.Respond("order", http.StatusConflict, http.Header{"Content-Type": {"application/problem+json"}},
-		`{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"replaced before"}`)
-	b := newFaultyBench(t, conflict.Nth(1))
-	req := b.request("a.example.com")
-	req.Open.Replaces = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
-	if cert := b.must(req); cert.Open.Replaces != "" {
-		t.Errorf("the order is journaled to replace %s", cert.Open.Replaces)
-	}
-	if n := b.count("order"); n != 2 {
-		t.Errorf("%d newOrders, want one with and one without replaces", n)
-	}
-}
-
-// An order that was finalized a day ago and gives no certificate never will.
-func TestStuckOrdersAreLetGo(t *testing.T) {
-	t.Parallel()
-	for _, age := range []time.Duration{time.Hour, 25 * time.Hour} {
-		b := newFaultyBench(t, acmetest.Respond("cert", http.StatusNotFound, nil, "not here"))
-		b.fail(b.issuer(), t.Context(), b.request("a.example.com"), acme.ClassTransient)
-		req := b.disk.resume(b.request("a.example.com"))
-		req.Open.Created = req.Open.Created.Add(-age)
-		b.fail(b.issuer(), t.Context(), req, acme.ClassTransient)
-		if _, kept := b.disk.open(); kept != (age < stuckAfter) {
-			t.Errorf("after %v the order is kept: %v", age, kept)
-		}
-	}
-}
-
-// The certificate is for a chain that ends elsewhere: refused, and not asked for again.
-func TestUnacceptableCertificate(t *testing.T) {
-	t.Parallel()
-	b := newBench(t, acmetest.Options{})
-	req := b.request("a.example.com")
-	req.Roots = x509.NewCertPool()
-	err := b.fail(b.issuer(), t.Context(), req, acme.ClassOperator)
-	p, _ := errors.AsType[*acme.Problem](err)
-	if p.Operation != "cert" || !strings.Contains(err.Error(), "trusted root") {
-		t.Errorf("the error is of %q: %v", p.Operation, err)
-	}
-	if len(b.disk.orders) != 0 || len(b.disk.keys) != 1 {
-		t.Errorf("journal %v, %d keys; want no order and its key", b.disk.orders, len(b.disk.keys))
 	}
 }

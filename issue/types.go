@@ -50,7 +50,7 @@ type Request struct {
 	Adopt    bool                          // an earlier newOrder, whose intent Open is, went unanswered: look for its order at the CA before sending another
 	NewKey   func() (crypto.Signer, error) // makes the certificate key, called once the order is ready and no key was journaled
 	KeyID    string                        // reuse this key instead of NewKey; empty means a new one
-	Roots    *x509.CertPool                // roots the chain must lead to; nil means that any self-consistent chain will do
+	Roots    *x509.CertPool                // roots the chain must lead to; nil means that any self-consistent chain of two or more will do
 	Staple   bool                          // ask for must-staple
 	SelfTest bool                          // call Waiters before the CA is told
 	// Claim takes the order at url for this target and reports whether it could.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"sync"
-	"time"
 
 	"certd/acme"
 	"certd/config"
+	"certd/issue"
 	"certd/state"
 )
 
@@ -160,28 +160,12 @@ func externalAccount(ca config.CA, d *acme.Directory) (*acme.EAB, error) {
 	return &acme.EAB{KeyID: kid, HMAC: hmac}, nil
 }
 
-// giveUp deactivates the pending authorizations of an order (RFC 8555 §7.5.2).
+// giveUp ends an order at its CA and in the journal (RFC 8555 §7.5.2).
 func (c *clients) giveUp(ctx context.Context, open acme.OpenOrder) error {
-	if open.URL == "" || (!open.Expires.IsZero() && open.Expires.Before(time.Now())) {
-		return nil
-	}
 	client, err := c.get(ctx, open.Directory)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	order, err := client.Order(ctx, open.URL)
-	if err != nil || order.Status != acme.StatusPending {
-		return err
-	}
-	var errs []error
-	for _, url := range order.Authorizations {
-		authz, err := client.Authorization(ctx, url)
-		if err == nil && authz.Status == acme.StatusPending {
-			err = client.DeactivateAuthorization(ctx, url)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	issuer := &issue.Issuer{Client: client.Client, Journal: c.p.Store, Keys: c.p.Store}
+	return issuer.GiveUp(ctx, open)
 }

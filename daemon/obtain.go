@@ -65,6 +65,9 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 	var issuer Issuer = &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store,
 		Progress: p.step, Timeout: p.OrderTimeout}
 	cert, err := issuer.Issue(ctx, req)
+	if problem, ok := errors.AsType[*acme.Problem](err); ok && problem.CA == "" {
+		problem.CA = client.name // of a failure on this side, such as the self-test's
+	}
 	if err == nil && cert.CleanUp != nil {
 		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp)
 	}

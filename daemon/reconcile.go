@@ -39,9 +39,9 @@ func Reconcile(ctx context.Context, o Options) (*Report, error) {
 	}
 	p := newPass(o, view)
 	defer p.clients.close()
-	p.giveUpStale(ctx, plan.Stale(view.input(selected, o.Force)))
 	p.runAll(ctx, view.Plan(selected, o.Force))
 	p.deliver(ctx)
+	p.giveUpStale(ctx, plan.Stale(view.input(selected, o.Force)))
 	p.logReport()
 	return &p.report, nil
 }
@@ -167,10 +167,15 @@ func (p *pass) publish(names []string, certID string) error {
 }
 
 // giveUpStale ends journaled orders that nothing wants any more, and forgets
-// those that were finished but for the journal.
+// those that were finished but for the journal. It comes last and has a deadline
+// of its own, since nobody waits for it.
 func (p *pass) giveUpStale(ctx context.Context, orders []acme.OpenOrder) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	for _, open := range orders {
-		if _, finished := p.view.Snapshot.Certificates[state.CertID(open.URL)]; !finished {
+		_, finished := p.view.Snapshot.Certificates[state.CertID(open.URL)]
+		expired := !open.Expires.IsZero() && open.Expires.Before(p.view.Now)
+		if !finished && !expired && ctx.Err() == nil {
 			p.Log.Info("giving up an order that is no longer wanted", "target", open.Target, "order", open.URL)
 			if err := p.clients.giveUp(ctx, open); err != nil {
 				p.Log.Warn("could not tell the CA", "order", open.URL, "err", err)

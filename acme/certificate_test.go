@@ -13,7 +13,8 @@ func TestCertificateAnswers(t *testing.T) {
 	block := func(kind, data string) string {
 		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte(data)}))
 	}
-	one := block("CERTIFICATE", "leaf")
+	leaf := string(ca.Certificate().Raw)
+	one := block("CERTIFICATE", leaf)
 	tests := []struct {
 		name  string
 		body  string
@@ -21,7 +22,7 @@ func TestCertificateAnswers(t *testing.T) {
 		class Class // of the failure; empty means success
 		want  string
 	}{
-		{"chain", one + block("CERTIFICATE", "issuer"), nil, "", ""},
+		{"chain", one + one, nil, "", ""},
 		{"CRLF and text", "subject\r\n" + strings.ReplaceAll(one, "\n", "\r\n"), nil, "", ""},
 		{"alternates", one, []string{"Link", "<" + ca.URL + "/cert/2>;rel=\"alternate\"", "Link", "</cert/3>;rel=alternate, </dir>;rel=index"}, "", ""},
 		{"foreign up", one, []string{"Link", "<https://evil.example/>;rel=up"}, "", ""},
@@ -29,6 +30,7 @@ func TestCertificateAnswers(t *testing.T) {
 		{"empty", "", nil, ClassTransient, "chain is empty"},
 		{"a page", "<html>not yet</html>", nil, ClassTransient, "the answer begins: <html>not yet</html>"},
 		{"a key", block("EC PRIVATE KEY", "x"), nil, ClassTransient, "invalid PEM cert type"},
+		{"junk inside", one + block("CERTIFICATE", "x"), nil, ClassTransient, "certificate 2 of the chain cannot be read"},
 		{"50 certificates", strings.Repeat(one, 50), nil, ClassTransient, "too long"},
 		{"too big", one + strings.Repeat("\n", maxCertificate), nil, ClassTransient, "more than 262144"},
 	}
@@ -39,7 +41,7 @@ func TestCertificateAnswers(t *testing.T) {
 			asProblem(t, tt.name, err, tt.class, tt.want)
 			continue
 		}
-		if err != nil || string(chain.DER[0]) != "leaf" {
+		if err != nil || string(chain.DER[0]) != leaf {
 			t.Errorf("%s: got %+v, %v, want the leaf first", tt.name, chain, err)
 			continue
 		}

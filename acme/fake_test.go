@@ -32,7 +32,7 @@ type fakeCA struct {
 }
 
 // newFake returns a fake CA with a directory and nonces, and a client of it that
-// has an account and gives up after 5 seconds.
+// has an account and gives up a request after 30 seconds.
 func newFake(t testing.TB) (*fakeCA, *Client) {
 	t.Helper()
 	ca := &fakeCA{routes: map[string]http.HandlerFunc{}, hits: map[string]int{}}
@@ -52,7 +52,7 @@ func (ca *fakeCA) client(t testing.TB, edit func(*Options)) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Name: "fake", Directory: ca.URL + "/dir", Key: key, RootsPEM: ca.rootsPEM(), Timeout: 5 * time.Second}
+	o := Options{Name: "fake", Directory: ca.URL + "/dir", Key: key, RootsPEM: ca.rootsPEM(), Timeout: 30 * time.Second}
 	if edit != nil {
 		edit(&o)
 	}

@@ -31,7 +31,6 @@ func TestNetworkFailures(t *testing.T) {
 			f(conn)
 		}
 	}
-	c.timeout = 300 * time.Millisecond
 	tests := []struct {
 		name  string
 		route http.HandlerFunc
@@ -65,12 +64,17 @@ func TestNetworkFailures(t *testing.T) {
 	}
 	for _, tt := range tests {
 		ca.on("/order/1", tt.route)
+		c.timeout = 30 * time.Second
+		if strings.Contains(tt.want, "300ms") {
+			c.timeout = 300 * time.Millisecond
+		}
 		_, err := c.Order(t.Context(), ca.URL+"/order/1")
 		asProblem(t, tt.name, err, ClassTransient, tt.want)
 		if errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: %v looks as if the caller's context had ended", tt.name, err)
 		}
 	}
+	c.timeout = 30 * time.Second
 	ca.on("/order/1", hijack(func(net.Conn) { <-hang }))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

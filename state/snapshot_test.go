@@ -70,8 +70,7 @@ func TestBrokenEntriesHideNothing(t *testing.T) {
 	symlink(t, "../certs/"+CertID("none"), s.Path("live", "dangling"))
 	symlink(t, "../keys", s.Path("live", "keys"))
 	symlink(t, "../certs/"+good, s.Path("live", "a b"))
-	before := image(t, s.Dir(), true)
-	snap := snapshot(t, s)
+	before, snap := image(t, s.Dir(), true), snapshot(t, s)
 	want := map[string]string{
 		"certs/" + id: "special file", "certs/" + absolute: "absolute", "certs/" + escaping: "leaves", "certs/" + renamed: "not that of its name",
 		"certs/" + linked: "not a file", "certs/" + empty: "not that of its name", "certs/README": "no certificate", "certs/selfsigned-x": "no certificate",
@@ -312,4 +311,27 @@ func TestThousands(t *testing.T) {
 			t.Fatalf("certificate %s: damage %q", c.URL, c.Damage)
 		}
 	}
+}
+
+func FuzzChain(f *testing.F) {
+	ca := newTestCA(f)
+	n := ca.issue(f, ca.key, "https://ca.example/order/1", day(80), "www.example.com")
+	f.Add(slices.Concat(n.Cert, n.Chain))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"))
+	f.Add([]byte("comment\n\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		certs, err := parseChain(data)
+		if err != nil {
+			return
+		}
+		again, err := parseChain(encodeCerts(certs...))
+		if err != nil || len(again) != len(certs) {
+			t.Fatalf("%d certificates were read, %d after writing them (%v)", len(certs), len(again), err)
+		}
+		for _, c := range certs {
+			if names := certNames(c); !slices.IsSorted(names) {
+				t.Fatalf("names %q are not sorted", names)
+			}
+		}
+	})
 }

@@ -25,7 +25,7 @@ const lockPoll = 50 * time.Millisecond
 // A LockedError says who seems to hold the lock.
 type LockedError struct {
 	Path string // of the lock file
-	PID  int    // what the holder wrote into it, a hint only; 0 if unknown
+	PID  int    // of the holder, as the kernel lists it; 0 if it does not
 }
 
 // Error names the lock file and the holder.
@@ -78,7 +78,6 @@ func (l *Lock) Unlock() error {
 
 func (l *Lock) release() error {
 	err := errors.Join(
-		l.file.Truncate(0), // the pid in it is no longer true
 		unix.Flock(int(l.file.Fd()), unix.LOCK_UN),
 		l.file.Close(),
 		l.root.Close())
@@ -161,7 +160,7 @@ func (s *Store) try() (_ *Lock, err error) {
 	}()
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, &LockedError{Path: s.Path("lock"), PID: pidHint(f)}
+		return nil, &LockedError{Path: s.Path("lock"), PID: holder(f)}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("lock %s (a file system without locks cannot hold a state directory): %w", s.Path("lock"), err)
@@ -194,17 +193,36 @@ func (s *Store) checkSame(root *os.Root, f *os.File) error {
 	return nil
 }
 
-func pidHint(f *os.File) int {
-	b := make([]byte, 16)
-	n, _ := f.ReadAt(b, 0) // io.EOF is expected
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	if err != nil || pid < 0 {
+// holder returns the process that holds a lock on f, by the kernel's list of
+// locks (proc(5)); 0 if it is not to be found there. Nothing has to be written
+// for it, so that a run with nothing to do leaves no trace.
+func holder(f *os.File) int {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
 		return 0
 	}
-	return pid
+	locks, err := os.ReadFile("/proc/locks")
+	if err != nil {
+		return 0
+	}
+	return holderIn(string(locks), fmt.Sprintf("%02x:%02x:%d", unix.Major(st.Dev), unix.Minor(st.Dev), st.Ino))
 }
 
-// prepare completes the layout, empties tmp/ and says who is here.
+// holderIn looks for the flock of a file, written "major:minor:inode".
+func holderIn(locks, file string) int {
+	for line := range strings.Lines(locks) {
+		fields := strings.Fields(line) // "1: FLOCK ADVISORY WRITE 812 fe:00:1234 0 EOF"
+		if len(fields) < 6 || fields[1] != "FLOCK" || fields[5] != file {
+			continue
+		}
+		if pid, err := strconv.Atoi(fields[4]); err == nil && pid > 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
+// prepare completes the layout and empties tmp/.
 func (l *Lock) prepare() error {
 	t := &tree{root: l.root, perms: l.store.perms, step: l.store.step}
 	if err := t.makeTemp(); err != nil {
@@ -214,12 +232,6 @@ func (l *Lock) prepare() error {
 		if err := t.ensureDir(dir); err != nil {
 			return fmt.Errorf("prepare state directory: %w", err)
 		}
-	}
-	if err := l.file.Truncate(0); err != nil {
-		return fmt.Errorf("prepare state directory: %w", err)
-	}
-	if _, err := l.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("prepare state directory: %w", err)
 	}
 	return nil
 }

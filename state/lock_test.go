@@ -241,3 +241,18 @@ func TestLockDiesWithItsProcess(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestHolderIsReadFromTheKernelsList(t *testing.T) {
+	t.Parallel()
+	const locks = `1: POSIX  ADVISORY  WRITE 700 fe:00:77 0 EOF
+2: FLOCK  ADVISORY  WRITE 812 fe:00:77 0 EOF
+2: -> FLOCK  ADVISORY  WRITE 813 fe:00:78 0 EOF
+3: FLOCK  ADVISORY  WRITE 0 fe:00:79 0 EOF
+garbage
+`
+	for file, want := range map[string]int{"fe:00:77": 812, "fe:00:78": 0, "fe:00:79": 0, "fe:00:7": 0} {
+		if got := holderIn(locks, file); got != want {
+			t.Errorf("holder of %s: %d, want %d", file, got, want)
+		}
+	}
+}

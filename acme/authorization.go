@@ -1,9 +1,11 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
 
 	xacme "golang.org/x/crypto/acme"
@@ -88,10 +90,11 @@ func (z *Authorization) failure() *Problem {
 	for _, ch := range z.Challenges {
 		if ch.Problem != nil {
 			p := *ch.Problem
+			p.Status = cmp.Or(p.Status, http.StatusOK)
 			return &p
 		}
 	}
-	p := &Problem{Identifier: z.Identifier, Class: ClassTransient,
+	p := &Problem{Status: http.StatusOK, Identifier: z.Identifier, Class: ClassTransient,
 		Detail: fmt.Sprintf("the authorization is %s; a new order gets a new one", z.Status)}
 	if z.Status == StatusInvalid {
 		p.Class = ClassName

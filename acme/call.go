@@ -244,7 +244,7 @@ func (c *Client) problem(r request, a *answer, err error) *Problem {
 			p.Detail = Sanitize(err.Error() + "; " + quote(a.body))
 		}
 	}
-	if a != nil && p.Status == 0 && p.Type == "" {
+	if a != nil && p.Status == 0 {
 		p.Status = a.status
 	}
 	if p.Operation == "" {

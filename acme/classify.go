@@ -170,7 +170,7 @@ func compoundClass(subs []Subproblem, about string) Class {
 	for _, s := range subs {
 		classes = append(classes, typeClass(s.Type, about, true))
 	}
-	for _, c := range []Class{ClassWait, ClassOperator, ClassName} {
+	for _, c := range []Class{ClassWait, ClassOperator, ClassName, ClassTransient} {
 		if slices.Contains(classes, c) {
 			return c
 		}

@@ -15,22 +15,23 @@ import (
 	"time"
 )
 
+// hijack returns a handler that has the connection to itself.
+func hijack(f func(net.Conn)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err) // the fake speaks HTTP/1.1
+		}
+		defer conn.Close()
+		f(conn)
+	}
+}
+
 func TestNetworkFailures(t *testing.T) {
 	t.Parallel()
 	hang := make(chan struct{})
 	ca, c := newFake(t)
 	t.Cleanup(func() { close(hang) }) // before the server closes
-	hijack := func(f func(net.Conn)) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer conn.Close()
-			f(conn)
-		}
-	}
 	tests := []struct {
 		name  string
 		route http.HandlerFunc

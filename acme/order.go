@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -251,9 +252,10 @@ func (c *Client) parseOrder(a *answer, url string) (*Order, error) {
 
 // failure is why the order became invalid.
 func (o *Order) failure() *Problem {
+	p := Problem{Class: ClassName, Detail: "the order is invalid; the CA does not say why"}
 	if o.Problem != nil {
-		p := *o.Problem
-		return &p
+		p = *o.Problem
 	}
-	return &Problem{Class: ClassName, Detail: "the order is invalid; the CA does not say why", Status: http.StatusOK}
+	p.Status = cmp.Or(p.Status, http.StatusOK)
+	return &p
 }

@@ -2,7 +2,9 @@ package acme
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -29,7 +31,7 @@ func (c *Client) WaitOrder(ctx context.Context, url string, done func(*Order) bo
 		order = o
 		if before != nil {
 			if err := before.mayBecome(o); err != nil {
-				return nil, err
+				return nil, nonsense(err)
 			}
 		}
 		switch {
@@ -38,7 +40,7 @@ func (c *Client) WaitOrder(ctx context.Context, url string, done func(*Order) bo
 		case done(o):
 			return nil, nil
 		case o.Status == StatusValid:
-			return nil, fmt.Errorf("the order is valid already, and will not change")
+			return nil, nonsense(errors.New("the order is valid already, and will not change"))
 		}
 		return a, nil
 	})
@@ -105,8 +107,13 @@ func (c *Client) poll(ctx context.Context, r request, get func() (*answer, error
 			return c.problem(r, nil, err)
 		}
 	}
-	return c.problem(r, nil, fmt.Errorf("still not done after %d polls in %v; it is looked at again later",
-		maxPolls, time.Since(start).Round(time.Second)))
+	return c.problem(r, nil, nonsense(fmt.Errorf("still not done after %d polls in %v; it is looked at again later",
+		maxPolls, time.Since(start).Round(time.Second))))
+}
+
+// nonsense is the error of answers that are proper each by itself.
+func nonsense(err error) *Problem {
+	return &Problem{Class: ClassTransient, Status: http.StatusOK, Err: err}
 }
 
 // sleep waits for d or until ctx ends, whose error it then returns.

@@ -75,7 +75,7 @@ func (p *Problem) Error() string {
 	}
 	part(p.Identifier.Value)
 	switch {
-	case p.Type != "" && p.Status != 0:
+	case p.Type != "" && p.Status >= 400:
 		part(fmt.Sprintf("%s (%d)", p.Type, p.Status))
 	case p.Type != "":
 		part(p.Type)

@@ -32,6 +32,7 @@ func TestProblemText(t *testing.T) {
 		{Problem{CA: "ca", Operation: "order", Err: context.Canceled}, "ca: order: context canceled"},
 		{Problem{CA: "ca", Operation: "order", Status: 502, Detail: "no"}, "ca: order: HTTP status 502: no"},
 		{Problem{CA: "ca", Operation: "order", Status: 200, Detail: "no"}, "ca: order: no"},
+		{Problem{CA: "ca", Operation: "order", Type: "caa", Status: 200, Detail: "no"}, "ca: order: caa: no"},
 		{
 			Problem{CA: "ca", Operation: "account", Type: "userActionRequired", Status: 403, Detail: "new terms", Instance: "https://ca/terms"},
 			"ca: account: userActionRequired (403): new terms; see https://ca/terms",
@@ -132,65 +133,75 @@ func FuzzSanitize(f *testing.F) {
 
 func TestClassify(t *testing.T) {
 	t.Parallel()
-	sub := func(types ...string) (subs []Subproblem) {
-		for _, typ := range types {
-			subs = append(subs, Subproblem{Type: typ, Identifier: Identifier{"dns", "a.test"}})
-		}
-		return subs
-	}
 	tests := []struct {
 		typ    string
 		status int
 		about  string
 		retry  bool
-		subs   []Subproblem
 		want   Class
 	}{
-		{"rateLimited", 429, "newOrder", false, nil, ClassWait},
-		{"rateLimited", 403, "newOrder", false, nil, ClassWait},
-		{"", 429, "newOrder", false, nil, ClassWait},
-		{"malformed", 429, "newOrder", true, nil, ClassWait},
-		{"", 503, "newOrder", true, nil, ClassWait},
-		{"serverInternal", 503, "newOrder", false, nil, ClassTransient},
-		{"serverInternal", 500, "newOrder", true, nil, ClassTransient},
-		{"", 502, "order", false, nil, ClassTransient},
-		{"", 404, "order", false, nil, ClassTransient},
-		{"badNonce", 400, "order", false, nil, ClassTransient},
-		{"orderNotReady", 403, "finalize", false, nil, ClassTransient},
-		{"", 401, "newOrder", false, nil, ClassOperator},
-		{"", 403, "newOrder", false, nil, ClassOperator},
-		{"unauthorized", 403, "newOrder", false, nil, ClassOperator},
-		{"unauthorized", 403, "newOrder", false, sub("unauthorized"), ClassName},
-		{"unauthorized", 0, validation, false, nil, ClassName},
-		{"userActionRequired", 403, "newOrder", false, nil, ClassOperator},
-		{"externalAccountRequired", 403, "newAccount", false, nil, ClassOperator},
-		{"accountDoesNotExist", 400, "newOrder", false, nil, ClassOperator},
-		{"badCSR", 400, "finalize", false, nil, ClassOperator},
-		{"badPublicKey", 400, "newAccount", false, nil, ClassOperator},
-		{"badSignatureAlgorithm", 400, "newOrder", false, nil, ClassOperator},
-		{"unsupportedContact", 400, "newAccount", false, nil, ClassOperator},
-		{"invalidContact", 400, "newAccount", false, nil, ClassOperator},
-		{"rejectedIdentifier", 400, "newOrder", false, nil, ClassName},
-		{"unsupportedIdentifier", 400, "newOrder", false, nil, ClassName},
-		{"malformed", 400, "newOrder", false, nil, ClassName},
-		{"malformed", 400, "challenge", false, nil, ClassTransient},
-		{"dns", 0, validation, false, nil, ClassName},
-		{"connection", 0, validation, false, nil, ClassName},
-		{"tls", 0, validation, false, nil, ClassName},
-		{"caa", 403, "finalize", false, nil, ClassName},
-		{"incorrectResponse", 0, validation, false, nil, ClassName},
-		{"serverInternal", 0, validation, false, nil, ClassTransient},
-		{"compound", 400, "newOrder", false, sub("caa", "rejectedIdentifier"), ClassName},
-		{"compound", 400, "newOrder", false, sub("caa", "rateLimited"), ClassWait},
-		{"compound", 400, "newOrder", false, sub("caa", "userActionRequired"), ClassOperator},
-		{"compound", 400, "newOrder", false, sub("serverInternal"), ClassTransient},
-		{"compound", 403, "newOrder", false, nil, ClassOperator},
-		{"somethingNew", 400, "newOrder", false, nil, ClassTransient},
+		{"rateLimited", 429, "newOrder", false, ClassWait},
+		{"rateLimited", 403, "newOrder", false, ClassWait},
+		{"", 429, "newOrder", false, ClassWait},
+		{"malformed", 429, "newOrder", true, ClassWait},
+		{"", 503, "newOrder", true, ClassWait},
+		{"serverInternal", 503, "newOrder", false, ClassTransient},
+		{"serverInternal", 500, "newOrder", true, ClassTransient},
+		{"", 502, "order", false, ClassTransient},
+		{"", 404, "order", false, ClassTransient},
+		{"badNonce", 400, "order", false, ClassTransient},
+		{"orderNotReady", 403, "finalize", false, ClassTransient},
+		{"", 401, "newOrder", false, ClassOperator},
+		{"", 403, "newOrder", false, ClassOperator},
+		{"unauthorized", 403, "newOrder", false, ClassOperator},
+		{"unauthorized", 0, validation, false, ClassName},
+		{"userActionRequired", 403, "newOrder", false, ClassOperator},
+		{"externalAccountRequired", 403, "newAccount", false, ClassOperator},
+		{"accountDoesNotExist", 400, "newOrder", false, ClassOperator},
+		{"badCSR", 400, "finalize", false, ClassOperator},
+		{"badPublicKey", 400, "newAccount", false, ClassOperator},
+		{"badSignatureAlgorithm", 400, "newOrder", false, ClassOperator},
+		{"unsupportedContact", 400, "newAccount", false, ClassOperator},
+		{"invalidContact", 400, "newAccount", false, ClassOperator},
+		{"rejectedIdentifier", 400, "newOrder", false, ClassName},
+		{"unsupportedIdentifier", 400, "newOrder", false, ClassName},
+		{"malformed", 400, "newOrder", false, ClassName},
+		{"malformed", 400, "challenge", false, ClassTransient},
+		{"dns", 0, validation, false, ClassName},
+		{"connection", 0, validation, false, ClassName},
+		{"tls", 0, validation, false, ClassName},
+		{"caa", 403, "finalize", false, ClassName},
+		{"incorrectResponse", 0, validation, false, ClassName},
+		{"serverInternal", 0, validation, false, ClassTransient},
+		{"compound", 403, "newOrder", false, ClassOperator},
+		{"somethingNew", 400, "newOrder", false, ClassTransient},
 	}
 	for _, tt := range tests {
-		p := &Problem{Type: tt.typ, Status: tt.status, Subproblems: tt.subs}
+		p := &Problem{Type: tt.typ, Status: tt.status}
 		if got := classify(p, tt.about, tt.retry); got != tt.want {
-			t.Errorf("%s (%d) with %d subproblems about %s is of class %s, want %s", tt.typ, tt.status, len(tt.subs), tt.about, got, tt.want)
+			t.Errorf("%s (%d) about %s is of class %s, want %s", tt.typ, tt.status, tt.about, got, tt.want)
+		}
+	}
+}
+
+func TestClassifyCompound(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		types string // of the subproblems
+		want  Class
+	}{
+		{"caa rejectedIdentifier", ClassName},
+		{"caa rateLimited", ClassWait},
+		{"caa userActionRequired", ClassOperator},
+		{"unauthorized", ClassName},
+		{"serverInternal", ClassTransient},
+	} {
+		p := &Problem{Type: "compound", Status: 403}
+		for _, typ := range strings.Fields(tt.types) {
+			p.Subproblems = append(p.Subproblems, Subproblem{Type: typ, Identifier: Identifier{"dns", "a.test"}})
+		}
+		if got := classify(p, "newOrder", false); got != tt.want {
+			t.Errorf("a compound of %s is of class %s, want %s", tt.types, got, tt.want)
 		}
 	}
 }

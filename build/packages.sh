@@ -13,6 +13,7 @@ need haproxy haproxy
 need acmetool acmetool
 need pgrep procps
 need openssl openssl
+need shellcheck shellcheck
 need gcc "gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 

@@ -31,6 +31,7 @@ type metaFile struct {
 	Names     []string  `json:"names"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+	Created   time.Time `json:"created,omitzero"`
 	SHA256    digests   `json:"sha256"`
 }
 
@@ -132,6 +133,7 @@ func (c *certDir) readMeta() error {
 	c.URL, c.Directory, c.Profile = meta.URL, meta.Directory, meta.Profile
 	c.Target, c.Reason, c.KeyType = meta.Target, meta.Reason, meta.KeyType
 	c.Names, c.NotBefore, c.NotAfter = meta.Names, meta.NotBefore, meta.NotAfter
+	c.Created = meta.Created.UTC()
 	return nil
 }
 

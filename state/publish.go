@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"time"
 )
 
 // Publish makes an accepted certificate durable in certs/ and returns its ID. It
@@ -111,7 +112,7 @@ func (n *NewCertificate) files() ([]entry, *x509.Certificate, error) {
 	meta, err := encodeJSON(metaFile{
 		URL: n.URL, Directory: n.Directory, Account: n.Account, Target: n.Target, Reason: n.Reason,
 		Profile: n.Profile, KeyType: keyType(leaf.PublicKey), Names: certNames(leaf),
-		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(),
+		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Created: time.Now().UTC(),
 		SHA256: digests{Cert: digest(cert), Chain: digest(inter), Fullchain: digest(full)},
 	})
 	if err != nil {

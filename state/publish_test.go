@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestPublishAndLink(t *testing.T) {
@@ -24,6 +25,7 @@ func TestPublishAndLink(t *testing.T) {
 	}
 	n := ca.issue(t, key, "https://ca.example/order/1", day(80), "www.example.com", "*.example.com")
 	n.Profile = "shortlived"
+	begun := time.Now()
 	id, err := s.Publish(n)
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +45,9 @@ func TestPublishAndLink(t *testing.T) {
 		c.KeyType != "ecdsa-p256" || c.Profile != "shortlived" || c.Target != n.Target || c.Reason != n.Reason ||
 		!slices.Equal(c.Names, n.Names) || !c.NotAfter.Equal(n.NotAfter) || c.Issuer != "Test Intermediate" || c.Serial == "" {
 		t.Errorf("read back as %+v (damage %q)", c, c.Damage)
+	}
+	if c.Created.Before(begun) || c.Created.After(time.Now()) || c.Created.Location() != time.UTC {
+		t.Errorf("it says that it was published at %v, want now, in UTC (the test began at %v)", c.Created, begun)
 	}
 	full, err := os.ReadFile(s.Path("live", "www.example.com", "fullchain"))
 	if err != nil || !bytes.Equal(full, append(slices.Clone(n.Cert), n.Chain...)) {
@@ -70,7 +75,7 @@ func TestMetaIsTheFormatThatIsPublished(t *testing.T) {
 	if err := json.Unmarshal(data, &meta); err != nil {
 		t.Fatal(err)
 	}
-	for _, field := range []string{"url", "directory", "account", "target", "reason", "profile", "key_type", "names", "not_before", "not_after", "sha256"} {
+	for _, field := range []string{"url", "directory", "account", "target", "reason", "profile", "key_type", "names", "not_before", "not_after", "created", "sha256"} {
 		if _, ok := meta[field]; !ok {
 			t.Errorf("meta.json has no %q:\n%s", field, data)
 		}

@@ -32,6 +32,7 @@ type Certificate struct {
 	Names     []string  // subject alternative names, A-labels and canonical IP addresses, sorted
 	NotBefore time.Time // UTC
 	NotAfter  time.Time // UTC
+	Created   time.Time // UTC, when it was published here; zero if unknown, as for acmetool's
 	Serial    string    // lower-case hex
 	Issuer    string    // common name of the issuer, sanitised
 	Profile   string    // as asked for; empty if unknown or default

@@ -146,6 +146,23 @@ func (c *clients) keep(a *state.Account, found *acme.Account) error {
 	return nil
 }
 
+// forget drops the URL of an account that the CA does not know any more, so that
+// the next pass looks for it by its key, and registers it again if need be.
+func (c *clients) forget(client *caClient) error {
+	account, err := c.p.Store.Account(client.directory)
+	if err != nil {
+		return fmt.Errorf("read account: %w", err)
+	}
+	if account.URL != client.kid {
+		return nil // another target was faster
+	}
+	account.URL, account.OrdersURL = "", ""
+	if err := c.p.Store.SaveAccount(account); err != nil {
+		return fmt.Errorf("store account: %w", err)
+	}
+	return nil
+}
+
 func externalAccount(ca config.CA, d *acme.Directory) (*acme.EAB, error) {
 	if ca.EABKeyID == "" {
 		if d.EABRequired {

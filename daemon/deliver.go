@@ -100,12 +100,12 @@ func (p *pass) judge(event string, results []hooks.Result, err error) (done []st
 		case hooks.Skipped:
 			done = append(done, r.Hook)
 		default:
-			p.Log.Error("hook failed", "hook", r.Hook, "event", event, "outcome", r.Outcome, "err", r.Err, "output", acme.Sanitize(r.Output))
-			errs = append(errs, fmt.Errorf("hook %s: %w", r.Hook, r.Err))
+			p.Log.Error("hook failed", "hook", r.Hook, "event", event, "outcome", r.Outcome, "err", fmt.Sprint(r.Err), "output", acme.Sanitize(r.Output))
+			errs = append(errs, r.Err) // it names the hook
 		}
 	}
 	if err != nil {
-		p.Log.Error("hooks not run", "event", event, "err", err)
+		p.Log.Error("hooks not run", "event", event, "err", err.Error())
 	}
 	return done, errors.Join(errs...)
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"certd/acme"
@@ -65,11 +66,14 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 	var issuer Issuer = &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store,
 		Progress: p.step, Timeout: p.OrderTimeout}
 	cert, err := issuer.Issue(ctx, req)
-	if problem, ok := errors.AsType[*acme.Problem](err); ok && problem.CA == "" {
+	if problem := problemOf(err); problem != nil && problem.CA == "" {
 		problem.CA = client.name // of a failure on this side, such as the self-test's
 	}
+	if problem := problemOf(err); problem != nil && problem.Type == "accountDoesNotExist" {
+		err = errors.Join(err, p.clients.forget(client)) // the next attempt looks the account up by its key
+	}
 	if err == nil && cert.CleanUp != nil {
-		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp)
+		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp.Error())
 	}
 	return cert, client, err
 }
@@ -128,7 +132,7 @@ func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
 		at.Failures = last.Failures + 1
 	}
 	var retryAt time.Time
-	if problem, ok := errors.AsType[*acme.Problem](cause); ok {
+	if problem := problemOf(cause); problem != nil {
 		at.Name, retryAt = problem.Identifier.Value, problem.RetryAt
 	}
 	at.NextAttempt = plan.NextAttempt(acme.ClassOf(cause), at.Failures, now, retryAt, spread(a.Target)).UTC()
@@ -138,17 +142,34 @@ func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
 	p.raise(state.Event{Event: "failed", Names: a.Names, Detail: at.LastError})
 }
 
-// raise journals an event for the hooks at the end of the pass.
+// raise journals an event for the hooks at the end of the pass. An undelivered
+// failure of the same names is brought up to date instead.
 func (p *pass) raise(e state.Event) {
 	e.Created = time.Now().UTC()
-	saved, err := p.Store.SaveEvent(e)
-	if err != nil {
-		p.other(fmt.Errorf("journal event %s: %w", e.Event, err))
-		return
-	}
 	p.mu.Lock()
-	p.view.Snapshot.Pending = append(p.view.Snapshot.Pending, saved)
-	p.mu.Unlock()
+	defer p.mu.Unlock()
+	pending := p.view.Snapshot.Pending
+	i := slices.IndexFunc(pending, func(old state.Event) bool {
+		return e.Event == "failed" && old.Event == e.Event && slices.Equal(old.Names, e.Names)
+	})
+	if i >= 0 {
+		e.ID, e.Created = pending[i].ID, pending[i].Created
+	}
+	saved, err := p.Store.SaveEvent(e)
+	switch {
+	case err != nil:
+		p.report.Other = append(p.report.Other, fmt.Errorf("journal event %s: %w", e.Event, err))
+	case i >= 0:
+		pending[i] = saved
+	default:
+		p.view.Snapshot.Pending = append(pending, saved)
+	}
+}
+
+// problemOf returns the first *acme.Problem in err, or nil.
+func problemOf(err error) *acme.Problem {
+	problem, _ := errors.AsType[*acme.Problem](err)
+	return problem
 }
 
 func (p *pass) step(s issue.Step) {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,26 +78,33 @@ func newPass(o Options, view *View) *pass {
 	return p
 }
 
-// runAll works on every action, several at once. Targets are independent: none
-// is cancelled because another failed.
+// runAll works on every action, several at once at each CA, so that a slow CA
+// holds up nobody else's targets. Targets are independent: none is cancelled
+// because another failed.
 func (p *pass) runAll(ctx context.Context, actions []plan.Action) {
 	defer p.solvers.close()
 	p.report.Results = make([]Result, len(actions))
-	for _, a := range actions {
+	byCA := make(map[string][]int)
+	for i, a := range actions {
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			p.total++
-		}
-	}
-	var g errgroup.Group // no WithContext: certificates are independent
-	g.SetLimit(max(1, p.view.Settings.Parallel))
-	for i, a := range actions {
-		if a.Kind != plan.Order && a.Kind != plan.Resume {
-			p.report.Results[i] = p.contain(ctx, a)
+			byCA[a.CA] = append(byCA[a.CA], i)
 			continue
 		}
-		g.Go(func() error { p.report.Results[i] = p.contain(ctx, a); return nil })
+		p.report.Results[i] = p.contain(ctx, a)
 	}
-	_ = g.Wait() // always nil: every failure is in its Result
+	var cas sync.WaitGroup
+	for _, indexes := range byCA {
+		cas.Go(func() {
+			var g errgroup.Group // no WithContext: certificates are independent
+			g.SetLimit(max(1, p.view.Settings.Parallel))
+			for _, i := range indexes {
+				g.Go(func() error { p.report.Results[i] = p.contain(ctx, actions[i]); return nil })
+			}
+			_ = g.Wait() // always nil: every failure is in its Result
+		})
+	}
+	cas.Wait()
 	slices.Sort(p.report.Updated)
 	p.report.Updated = slices.Compact(p.report.Updated)
 }
@@ -138,7 +144,7 @@ func (p *pass) act(ctx context.Context, a plan.Action) Result {
 		res.Outcome = Issued
 	case plan.Wait:
 		res.Outcome = Waiting
-		if at, ok := p.view.Snapshot.Attempts[a.Target]; ok && at.LastError != "" {
+		if at := p.view.Snapshot.Attempts[a.Target]; at.LastError != "" {
 			res.Err = errors.New(at.LastError)
 		}
 	}
@@ -178,7 +184,7 @@ func (p *pass) giveUpStale(ctx context.Context, orders []acme.OpenOrder) {
 		if !finished && !expired && ctx.Err() == nil {
 			p.Log.Info("giving up an order that is no longer wanted", "target", open.Target, "order", open.URL)
 			if err := p.clients.giveUp(ctx, open); err != nil {
-				p.Log.Warn("could not tell the CA", "order", open.URL, "err", err)
+				p.Log.Warn("could not tell the CA", "order", open.URL, "err", err.Error())
 			}
 		}
 		if err := p.Store.CloseOrder(open); err != nil {
@@ -191,38 +197,4 @@ func (p *pass) other(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.report.Other = append(p.report.Other, err)
-}
-
-// logReport says every failure once.
-func (p *pass) logReport() {
-	for _, b := range p.report.Broken {
-		p.Log.Error("broken entry left alone", "path", b.Path, "err", b.Err)
-	}
-	for _, err := range p.report.Mistakes {
-		p.Log.Error("target file not used", "err", err)
-	}
-	for _, err := range p.report.Other {
-		p.Log.Error("reconcile", "err", err)
-	}
-	slices.SortStableFunc(p.report.Results, func(a, b Result) int { return cmp.Compare(a.Action.Target, b.Action.Target) })
-	for _, r := range p.report.Results {
-		attrs := []any{"target", r.Action.Target, "name", firstName(r.Action), "reason", r.Action.Reason}
-		switch r.Outcome {
-		case Failed:
-			p.Log.Error("certificate not obtained", append(attrs, "err", r.Err)...)
-		case Waiting:
-			p.Log.Warn("waiting", append(attrs, "until", r.Action.At.UTC().Format(time.RFC3339), "err", r.Err)...)
-		case Issued:
-			p.Log.Info("certificate issued", append(attrs, "took", r.Took.Round(time.Millisecond))...)
-		case Relinked:
-			p.Log.Info("certificate relinked", attrs...)
-		}
-	}
-}
-
-func firstName(a plan.Action) string {
-	if len(a.Names) == 0 {
-		return a.Target
-	}
-	return a.Names[0]
 }

@@ -67,7 +67,7 @@ func (s *solvers) hook(ctx context.Context, event string, args []string, stdin [
 			handled = true
 		case hooks.Skipped:
 		default:
-			errs = append(errs, fmt.Errorf("hook %s: %w", r.Hook, r.Err))
+			errs = append(errs, r.Err) // it names the hook
 		}
 	}
 	return handled, errors.Join(errs...)

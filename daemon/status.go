@@ -17,11 +17,11 @@ type State string
 
 // The states of a name.
 const (
-	Ready   State = "ready"   // a good certificate is live and not due
+	Ready   State = "ready"   // a good certificate is live and nothing is due
 	Due     State = "due"     // a good certificate is live, and something is to be done now
 	Issuing State = "issuing" // an order is open
 	Failing State = "failing" // the last attempt failed
-	Missing State = "missing" // there is no certificate
+	Missing State = "missing" // there is no certificate, or none that could be served
 	Expired State = "expired" // the live certificate has expired
 )
 
@@ -69,8 +69,10 @@ func (v *View) Status() []NameStatus {
 
 func (v *View) wanted(link string, t *config.Target, a plan.Action) NameStatus {
 	s := v.live(link)
-	s.Attempt = v.Snapshot.Attempts[t.File]
-	s.LastError, s.Reason = s.Attempt.LastError, a.Reason
+	if last := v.Snapshot.Attempts[t.File]; last.Digest == t.Digest() { // a changed target starts afresh
+		s.Attempt, s.LastError = last, last.LastError
+	}
+	s.Reason = a.Reason
 	if s.CA == "" {
 		s.CA = v.nickname(a.CA)
 	}
@@ -80,11 +82,11 @@ func (v *View) wanted(link string, t *config.Target, a plan.Action) NameStatus {
 	switch {
 	case s.Certificate != nil && !s.Certificate.NotAfter.After(v.Now):
 		s.State = Expired
-	case s.Attempt.Failures > 0:
+	case s.Attempt.Failures > 0 && (a.Kind == plan.Order || a.Kind == plan.Resume || a.Kind == plan.Wait):
 		s.State = Failing
 	case a.Kind == plan.Resume:
 		s.State = Issuing
-	case s.Certificate == nil:
+	case s.Certificate == nil || !s.Certificate.Usable():
 		s.State = Missing
 	case a.Kind == plan.Keep:
 		s.State = Ready
@@ -96,13 +98,21 @@ func (v *View) wanted(link string, t *config.Target, a plan.Action) NameStatus {
 
 func (v *View) unwanted(link string) NameStatus {
 	s := v.live(link)
-	s.Reason = fmt.Sprintf("not wanted any more, nothing renews it; certd want %s", s.Name)
 	s.State = Ready
 	switch {
-	case s.Certificate == nil:
+	case s.Certificate == nil || !s.Certificate.Usable():
 		s.State = Missing
 	case !s.Certificate.NotAfter.After(v.Now):
 		s.State = Expired
+	case !plan.RenewAt(s.Certificate.NotBefore, s.Certificate.NotAfter, 0).After(v.Now):
+		s.State = Due
+	}
+	s.Reason = fmt.Sprintf("not wanted any more, nothing renews it; certd want %s", s.Name)
+	switch {
+	case s.Certificate != nil && v.Targets.Unread[s.Certificate.Target]:
+		s.Reason = fmt.Sprintf("not renewed: desired/%s cannot be used, mend it", s.Certificate.Target)
+	case len(v.Targets.Unread) > 0:
+		s.Reason = "no target that can be read wants it; mend the others first"
 	}
 	return s
 }

@@ -37,6 +37,11 @@ func cert(id, names string, age, lifetime time.Duration, change ...func(*state.C
 	return c
 }
 
+// published sets when a certificate was published, from noon.
+func published(after time.Duration) func(*state.Certificate) {
+	return func(c *state.Certificate) { c.Created = noon().Add(after) }
+}
+
 // snapshot puts certificates on disk, and links each "name=id".
 func snapshot(links string, certs ...*state.Certificate) *state.Snapshot {
 	s := &state.Snapshot{Certificates: map[string]*state.Certificate{}, Live: map[string]string{}, Attempts: map[string]state.Attempt{}}
@@ -185,8 +190,11 @@ func TestBest(t *testing.T) {
 		{"nothing", "", nil, "order new: no certificate yet"},
 		{"link to nothing", a + "=gone", nil, "order damaged: the certificate in use is missing or cannot be read"},
 		{"not linked yet", "", []*state.Certificate{cert("c1", a, 0, 90*day)}, "relink cert=c1 stale=a.example.com: live/a.example.com does not point to the best certificate"},
-		{"the one that lasts longest", a + "=c1", []*state.Certificate{cert("c1", a, 10*day, 90*day), cert("c2", a, 0, 90*day), cert("c3", a, 0, 45*day)},
+		{"the newest", a + "=c1", []*state.Certificate{cert("c1", a, 10*day, 90*day), cert("c2", a, 0, 90*day), cert("c3", a, 0, 45*day)},
 			"relink cert=c2 stale=a.example.com: live/a.example.com does not point to the best certificate"},
+		{"the newest though it ends first", a + "=c2", []*state.Certificate{cert("c1", a, 61*day, 90*day), cert("c2", a, 0, 6*day)}, "keep cert=c2: renews 2026-11-23 12:00"},
+		{"the newest though a CA backdates", a + "=c2", []*state.Certificate{cert("c1", a, 0, 90*day, published(-time.Minute)), cert("c2", a, time.Hour, 90*day, published(0))},
+			"keep cert=c2: renews 2027-01-19"},
 		{"a tie goes to the first ID", a + "=c2", []*state.Certificate{cert("c3", a, 0, 90*day), cert("c2", a, 0, 90*day), cert("c4", a, 0, 90*day)}, "keep cert=c2: renews 2027-01-19"},
 		{"a tie goes to the one in use", a + "=c3", []*state.Certificate{cert("c3", a, 0, 90*day), cert("c2", a, 0, 90*day)}, "keep cert=c3: renews 2027-01-19"},
 		{"back to the good one when the newer is revoked", a + "=c2", []*state.Certificate{cert("c1", a, 9*day, 90*day), cert("c2", a, 0, 90*day, revoked)},

@@ -24,8 +24,10 @@ type need struct {
 }
 
 // best returns the certificate to link: of those that satisfy the target the
-// one that can be linked, then the one that lasts longest, then one that is in
-// use, then the one with the first ID. Nil if none satisfies it.
+// one that can be linked, then the newest. It is not the one that lasts longest:
+// a CA may shorten its lifetimes, and who orders anew wants the new one. Then
+// one in use (so that two of the same moment do not take turns), then the one
+// with the first ID. Nil if none satisfies it.
 func (p *planner) best(w *want) *state.Certificate {
 	var best *state.Certificate
 	for _, c := range p.byNames[joined(w.RequestNames)] {
@@ -40,13 +42,25 @@ func (p *planner) better(a, b *state.Certificate) bool {
 	if l := p.linkable(a); l != p.linkable(b) {
 		return l
 	}
-	if last := b.NotAfter.Compare(a.NotAfter); last != 0 {
-		return last < 0
+	if newer := issued(a).Compare(issued(b)); newer != 0 {
+		return newer > 0
+	}
+	if last := a.NotAfter.Compare(b.NotAfter); last != 0 {
+		return last > 0
 	}
 	if used := p.inUse[a.ID]; used != p.inUse[b.ID] {
 		return used
 	}
 	return a.ID < b.ID
+}
+
+// issued is when a certificate came to be: when certd published it or, for one
+// that acmetool left, the start of its validity.
+func issued(c *state.Certificate) time.Time {
+	if c.Created.IsZero() {
+		return c.NotBefore
+	}
+	return c.Created
 }
 
 // linkable reports whether a certificate is valid now, within the skew of clocks.

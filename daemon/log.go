@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"cmp"
+	"log/slog"
+	"slices"
+	"time"
+
+	"certd/acme"
+	"certd/plan"
+)
+
+// logReport says every failure of a pass once.
+func (p *pass) logReport() {
+	for _, b := range p.report.Broken {
+		p.Log.Error("broken entry left alone", "path", b.Path, "err", b.Err.Error())
+	}
+	for _, err := range p.report.Mistakes {
+		p.Log.Error("target file not used", "err", err.Error())
+	}
+	for _, err := range p.report.Other {
+		p.Log.Error("reconcile", "err", err.Error())
+	}
+	slices.SortStableFunc(p.report.Results, func(a, b Result) int { return cmp.Compare(a.Action.Target, b.Action.Target) })
+	for _, r := range p.report.Results {
+		attrs := append([]any{"target", r.Action.Target, "name", firstName(r.Action), "reason", r.Action.Reason}, failure(r.Err)...)
+		switch r.Outcome {
+		case Failed:
+			p.Log.Error("certificate not obtained", attrs...)
+		case Waiting:
+			p.Log.Warn("waiting", append(attrs, "until", r.Action.At.UTC().Format(time.RFC3339))...)
+		case Issued:
+			p.Log.Info("certificate issued", append(attrs, "took", r.Took.Round(time.Millisecond))...)
+		case Relinked:
+			p.Log.Info("certificate relinked", attrs...)
+		}
+	}
+}
+
+// failure is how an error is logged: "err" always a sentence, and for a CA's
+// problem its fields beside it.
+func failure(err error) []any {
+	if err == nil {
+		return nil
+	}
+	attrs := []any{"err", err.Error(), "class", string(acme.ClassOf(err))}
+	if problem := problemOf(err); problem != nil {
+		attrs = append(attrs, slog.Any("problem", problem))
+	}
+	return attrs
+}
+
+func firstName(a plan.Action) string {
+	if len(a.Names) == 0 {
+		return a.Target
+	}
+	return a.Names[0]
+}

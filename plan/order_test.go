@@ -27,7 +27,7 @@ func TestOpenOrders(t *testing.T) {
 	t.Parallel()
 	type O = acme.OpenOrder
 	type T = config.Target
-	const resumed = "resume new: no certificate yet; goes on with the order of 2026-11-20 11:00"
+	const resumed = "resume new: no certificate yet; goes on with the order of 2026-11-20 11:00Z"
 	const ordered = "order new: no certificate yet"
 	same := func(*T) {}
 	for _, tt := range []struct {
@@ -81,9 +81,9 @@ func TestOpenOrderOfSettledTarget(t *testing.T) {
 		stale int
 	}{
 		{"forced renewal was cut off", openOrder("x", "a.example.com", func(o *acme.OpenOrder) { o.Reason = "manual" }),
-			"resume manual cert=c1: an order is under way; goes on with the order of 2026-11-20 11:00", 0},
+			"resume manual cert=c1: an order is under way; goes on with the order of 2026-11-20 11:00Z", 0},
 		{"so was one by the CA's window", openOrder("x", "a.example.com", func(o *acme.OpenOrder) { o.Reason = "ari" }),
-			"resume ari cert=c1: an order is under way; goes on with the order of 2026-11-20 11:00", 0},
+			"resume ari cert=c1: an order is under way; goes on with the order of 2026-11-20 11:00Z", 0},
 		{"published, but not struck off the journal", openOrder("x", "a.example.com", func(o *acme.OpenOrder) { o.URL = c.URL }),
 			"keep cert=c1: renews 2027-01-09", 1},
 	} {
@@ -143,22 +143,22 @@ func TestAttempts(t *testing.T) {
 		want   string
 		at     time.Duration
 	}{
-		{"not yet", func(*A) {}, false, "wait new: no certificate yet; failed 3 times, next attempt 12:30:00", 30 * time.Minute},
-		{"first failure", func(a *A) { a.Failures = 1 }, false, "wait new: no certificate yet; failed once, next attempt 12:30:00", 30 * time.Minute},
+		{"not yet", func(*A) {}, false, "wait new: no certificate yet; failed 3 times, next attempt 12:30:00Z", 30 * time.Minute},
+		{"first failure", func(a *A) { a.Failures = 1 }, false, "wait new: no certificate yet; failed once, next attempt 12:30:00Z", 30 * time.Minute},
 		{"name", func(a *A) { a.Class, a.Name = "name", "a.example.com" }, false,
-			"wait new: no certificate yet; failed 3 times (a.example.com refused or not validated), next attempt 12:30:00", 30 * time.Minute},
-		{"some name", func(a *A) { a.Class = "name" }, false, "wait new: no certificate yet; failed 3 times (name refused or not validated), next attempt 12:30:00", 30 * time.Minute},
-		{"operator", func(a *A) { a.Class = "operator" }, false, "wait new: no certificate yet; failed 3 times (somebody must act), next attempt 12:30:00", 30 * time.Minute},
-		{"the CA said so", func(a *A) { a.Class = "wait" }, false, "wait new: no certificate yet; the CA asked to wait until 12:30:00", 30 * time.Minute},
-		{"tomorrow", func(a *A) { a.NextAttempt = noon().Add(20 * time.Hour) }, false, "wait new: no certificate yet; failed 3 times, next attempt 2026-11-21 08:00", 20 * time.Hour},
+			"wait new: no certificate yet; failed 3 times (a.example.com refused or not validated), next attempt 12:30:00Z", 30 * time.Minute},
+		{"some name", func(a *A) { a.Class = "name" }, false, "wait new: no certificate yet; failed 3 times (name refused or not validated), next attempt 12:30:00Z", 30 * time.Minute},
+		{"operator", func(a *A) { a.Class = "operator" }, false, "wait new: no certificate yet; failed 3 times (somebody must act), next attempt 12:30:00Z", 30 * time.Minute},
+		{"the CA said so", func(a *A) { a.Class = "wait" }, false, "wait new: no certificate yet; the CA asked to wait until 12:30:00Z", 30 * time.Minute},
+		{"tomorrow", func(a *A) { a.NextAttempt = noon().Add(20 * time.Hour) }, false, "wait new: no certificate yet; failed 3 times, next attempt 2026-11-21 08:00Z", 20 * time.Hour},
 		{"now", func(a *A) { a.NextAttempt = noon() }, false, "order new: no certificate yet", 0},
 		{"long ago", func(a *A) { a.NextAttempt = noon().Add(-day) }, false, "order new: no certificate yet", 0},
 		{"at once", func(a *A) { a.NextAttempt = time.Time{} }, false, "order new: no certificate yet", 0},
 		{"something else is wanted", func(a *A) { a.Digest = "other" }, false, "order new: no certificate yet", 0},
 		{"forced", func(*A) {}, true, "order new: no certificate yet", 0},
-		{"forced, but the CA said so", func(a *A) { a.Class = "wait" }, true, "wait new: no certificate yet; the CA asked to wait until 12:30:00", 30 * time.Minute},
+		{"forced, but the CA said so", func(a *A) { a.Class = "wait" }, true, "wait new: no certificate yet; the CA asked to wait until 12:30:00Z", 30 * time.Minute},
 		{"absurdly late", func(a *A) { a.NextAttempt = noon().AddDate(20, 0, 0) }, false,
-			"wait new: no certificate yet; failed 3 times, next attempt 2026-11-21 11:55", day - 5*time.Minute},
+			"wait new: no certificate yet; failed 3 times, next attempt 2026-11-21 11:55Z", day - 5*time.Minute},
 		{"absurdly late, a day ago", func(a *A) { a.NextAttempt, a.LastAttempt = noon().AddDate(20, 0, 0), noon().Add(-day) }, false, "order new: no certificate yet", 0},
 		{"the clock was set back", func(a *A) { a.NextAttempt, a.LastAttempt = noon().AddDate(10, 0, 1), noon().AddDate(10, 0, 0) }, false, "order new: no certificate yet", 0},
 	} {
@@ -169,7 +169,7 @@ func TestAttempts(t *testing.T) {
 			want := tt.want
 			if withOrder { // waiting holds for resuming as well
 				s.Orders = []acme.OpenOrder{openOrder("x", "a.example.com")}
-				want = strings.Replace(want, "order new: no certificate yet", "resume new: no certificate yet; goes on with the order of 2026-11-20 11:00", 1)
+				want = strings.Replace(want, "order new: no certificate yet", "resume new: no certificate yet; goes on with the order of 2026-11-20 11:00Z", 1)
 			}
 			a := one(t, Input{Targets: []*config.Target{x}, State: s, Force: map[string]bool{"x": tt.force}})
 			if got := strings.TrimPrefix(brief(a), "x "); got != want || a.At.Sub(noon()) != tt.at {
@@ -195,18 +195,18 @@ func TestAgain(t *testing.T) {
 		at     time.Duration
 	}{
 		{"not as wanted", wrongKey, func(*Input, *state.Attempt) {},
-			"wait want_changed: key type changed: rsa-2048 to ecdsa-p256; was obtained like this a short time ago, next attempt 2026-11-21 11:50", day - 10*time.Minute},
+			"wait want_changed: key type changed: rsa-2048 to ecdsa-p256; was obtained like this a short time ago, next attempt 2026-11-21 11:50Z", day - 10*time.Minute},
 		{"not as wanted, yesterday", wrongKey, func(_ *Input, l *state.Attempt) { l.LastAttempt = noon().Add(-day) }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
 		{"something else is wanted since", wrongKey, func(_ *Input, l *state.Attempt) { l.Digest = "old" }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
 		{"another CA is asked since", wrongKey, func(_ *Input, l *state.Attempt) { l.CA = zerossl }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
 		{"forced", wrongKey, func(in *Input, _ *state.Attempt) { in.Force = map[string]bool{"x": true} }, "order want_changed: key type changed: rsa-2048 to ecdsa-p256", 0},
 		{"revoked", revoked, func(*Input, *state.Attempt) {}, "order revoked: certificate revoked", 0},
 		{"due when it came", cert("c1", a, time.Hour, 80*time.Minute), func(*Input, *state.Attempt) {},
-			"wait expiry cert=c1: expires in 20 minutes; renewal due since 2026-11-20 11:40; was obtained like this a short time ago, next attempt 12:05:00", 5 * time.Minute},
+			"wait expiry cert=c1: expires in 20 minutes; renewal due since 2026-11-20 11:40Z; was obtained like this a short time ago, next attempt 12:05:00Z", 5 * time.Minute},
 		{"due later than it came", cert("c1", a, 11*time.Minute, 20*time.Minute), func(*Input, *state.Attempt) {},
-			"order expiry cert=c1: expires in 9 minutes; renewal due since 2026-11-20 11:59", 0},
+			"order expiry cert=c1: expires in 9 minutes; renewal due since 2026-11-20 11:59Z", 0},
 		{"due, and older than the last success", cert("c1", a, 80*day, 90*day), func(*Input, *state.Attempt) {},
-			"order expiry cert=c1: expires in 10 days; renewal due since 2026-10-31 12:00", 0},
+			"order expiry cert=c1: expires in 10 days; renewal due since 2026-10-31 12:00Z", 0},
 	} {
 		x := target("x", a, func(t *config.Target) { t.Key.Algorithm = "ecdsa" })
 		in := Input{Targets: []*config.Target{x}, State: snapshot(a+"=c1", tt.cert)}
@@ -239,7 +239,7 @@ func TestForce(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	s.Orders = []acme.OpenOrder{openOrder("x", "a.example.com")}
-	if got, want := brief(one(t, in)), "x resume manual cert=c1: renewal forced; expires in 80 days; goes on with the order of 2026-11-20 11:00"; got != want {
+	if got, want := brief(one(t, in)), "x resume manual cert=c1: renewal forced; expires in 80 days; goes on with the order of 2026-11-20 11:00Z"; got != want {
 		t.Errorf("with an open order: got %s, want %s", got, want)
 	}
 	in.Force = map[string]bool{"y": true}
@@ -253,9 +253,9 @@ func TestForce(t *testing.T) {
 func TestSuggested(t *testing.T) {
 	t.Parallel()
 	for drawn, want := range map[time.Duration]string{
-		-time.Hour:  "x order ari cert=c1: expires in 80 days; the CA suggested renewal at 2026-11-20 11:00",
-		0:           "x order ari cert=c1: expires in 80 days; the CA suggested renewal at 2026-11-20 12:00",
-		time.Minute: "x keep cert=c1: renews 2026-11-20 12:01, as the CA suggested",
+		-time.Hour:  "x order ari cert=c1: expires in 80 days; the CA suggested renewal at 2026-11-20 11:00Z",
+		0:           "x order ari cert=c1: expires in 80 days; the CA suggested renewal at 2026-11-20 12:00Z",
+		time.Minute: "x keep cert=c1: renews 2026-11-20 12:01Z, as the CA suggested",
 		60 * day:    "x keep cert=c1: renews 2027-01-19, as the CA suggested",
 		79 * day:    "x keep cert=c1: renews 2027-01-09",
 	} {

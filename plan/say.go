@@ -133,13 +133,13 @@ func (p *planner) moment(t time.Time) string {
 // clock writes a time near now: without the date if it is today.
 func (p *planner) clock(t time.Time) string {
 	if t.UTC().Format(time.DateOnly) == p.Now.Format(time.DateOnly) {
-		return t.UTC().Format("15:04:05")
+		return t.UTC().Format("15:04:05Z")
 	}
 	return minute(t)
 }
 
 // minute writes date and time in UTC.
-func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") }
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04Z") }
 
 // host shows a directory URL by its host.
 func host(directory string) string {

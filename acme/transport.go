@@ -80,15 +80,12 @@ func (c *Client) exchange(req *http.Request, operation string, limit int64) (*an
 	ctx, cancel := context.WithTimeout(req.Context(), c.timeout)
 	defer cancel()
 	seen := Exchange{CA: c.name, Operation: operation}
-	start := time.Now()
+	seen.Sent = time.Now()
 	a, err := c.roundTrip(req.WithContext(ctx), limit)
-	seen.Took = time.Since(start)
+	seen.Took = time.Since(seen.Sent)
 	seen.Err = err
 	if a != nil {
-		seen.Status = a.status
-		if t, err := http.ParseTime(a.header.Get("Date")); err == nil {
-			seen.Date = t
-		}
+		seen.read(a)
 	}
 	if c.observe != nil {
 		c.observe(seen)
@@ -97,6 +94,19 @@ func (c *Client) exchange(req *http.Request, operation string, limit int64) (*an
 		return a, nil
 	}
 	return nil, networkProblem(req.Context(), err, a, c.timeout)
+}
+
+// read takes what is to be told of an answer.
+func (e *Exchange) read(a *answer) {
+	e.Status = a.status
+	e.Cached = a.header.Get("Age") != ""
+	if t, err := http.ParseTime(a.header.Get("Date")); err == nil {
+		e.Date = t
+	}
+	if a.status >= 400 && e.Err == nil {
+		p := answerProblem(a, e.Operation)
+		e.Problem, e.RetryAt = p.Type, p.RetryAt
+	}
 }
 
 // roundTrip is exchange without its deadline. If the body could not be read,

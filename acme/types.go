@@ -122,8 +122,12 @@ type Exchange struct {
 	CA        string        // nickname of the CA
 	Operation string        // directory, nonce, account, order, authz, challenge, finalize, cert, ari, revoke
 	Status    int           // HTTP status; zero if there was no answer
+	Sent      time.Time     // when the request began, with the monotonic clock
 	Took      time.Duration // from the request to the end of the body
 	Date      time.Time     // the CA's Date header; zero if absent or garbled
+	Cached    bool          // the answer has an Age header, so Date is old
+	Problem   string        // type of the problem document as in Problem.Type; empty if there was none
+	RetryAt   time.Time     // UTC, as in Problem.RetryAt: until when the CA wants to be left alone; else zero
 	Err       error         // of the transport; nil if there was an answer
 }
 

@@ -78,7 +78,7 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 	if !sameNames(ids, r.open.Names) {
 		return nil, hopeless{r.nonsense("the authorizations of the CA's order are not for its names")}
 	}
-	all = slices.DeleteFunc(all, func(p *proof) bool { return p.authz.Status == acme.StatusValid })
+	all = slices.DeleteFunc(all, r.proven)
 	var errs []error
 	for _, p := range all {
 		if err := r.choose(p); err != nil {
@@ -86,6 +86,21 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 		}
 	}
 	return all, join(errs)
+}
+
+// proven reports whether p was valid before this order, or run, came.
+func (r *run) proven(p *proof) bool {
+	if p.authz.Status != acme.StatusValid {
+		return false
+	}
+	way := ""
+	for _, ch := range p.authz.Challenges {
+		if ch.Status == acme.StatusValid {
+			way = ch.Type
+		}
+	}
+	r.authorized(way, "reused")
+	return true
 }
 
 // nameOf is the identifier that authz is for, as it was ordered (RFC 8555 §7.1.4).
@@ -156,15 +171,17 @@ func list(kinds []string) string {
 
 // ended says why an authorization is neither pending nor valid.
 func (r *run) ended(p *proof) error {
+	class, outcome := acme.ClassTransient, "expired" // a new order gets a new one
+	if p.authz.Status == acme.StatusInvalid {
+		class, outcome = acme.ClassName, "invalid"
+	}
 	for _, ch := range p.authz.Challenges {
 		if ch.Problem != nil {
+			r.authorized(ch.Type, outcome)
 			return about(ch.Problem, p)
 		}
 	}
-	class := acme.ClassTransient // a new order gets a new one
-	if p.authz.Status == acme.StatusInvalid {
-		class = acme.ClassName
-	}
+	r.authorized("", outcome)
 	return r.problem(class, p.name, errors.New("the authorization is "+string(p.authz.Status)))
 }
 
@@ -253,6 +270,12 @@ func (r *run) verdict(ctx context.Context, p *proof) error {
 	begun := time.Now()
 	for try := 1; ; try++ {
 		_, err := r.Client.WaitAuthorization(ctx, p.authz.URL)
+		switch {
+		case err == nil:
+			r.authorized(p.ch.Type, "valid")
+		case acme.ClassOf(err) == acme.ClassName:
+			r.authorized(p.ch.Type, "invalid")
+		}
 		if err == nil || !passing(err) || try == verdictTries || time.Since(begun) > verdictTime {
 			return about(err, p)
 		}

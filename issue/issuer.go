@@ -32,6 +32,10 @@ type Issuer struct {
 	Keys     Keys
 	Progress func(Step)    // one call at a time for each Issue; nil: nobody looks
 	Timeout  time.Duration // of one Issue; zero means 15 minutes
+	// Authorized is told how each authorization ended: "valid", "reused" (it was
+	// valid before), "invalid" or "expired", and the type of its challenge, which
+	// may be empty. It is called from many goroutines; nil: nobody looks.
+	Authorized func(challenge, outcome string)
 }
 
 // Issue obtains the certificate of req, or goes on with the order of an earlier
@@ -112,6 +116,13 @@ func (r *run) step(name, step string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Progress(Step{Target: r.open.Target, Name: name, Step: step})
+}
+
+// authorized tells how an authorization ended.
+func (r *run) authorized(challenge, outcome string) {
+	if r.Authorized != nil {
+		r.Authorized(challenge, outcome)
+	}
 }
 
 func (r *run) firstName() string {

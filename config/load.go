@@ -29,7 +29,11 @@ type Targets struct {
 // mistake in conf/target is an error, since every target rests on it: without
 // it a name could go to the wrong CA. A mistake in a file of desired/ is not;
 // see Targets.Errors.
-func LoadTargets(stateDir string) (*Targets, error) {
+func LoadTargets(stateDir string) (*Targets, error) { return LoadTargetsOver(stateDir, nil) }
+
+// LoadTargetsOver is LoadTargets with base in place of conf/target, which is not
+// read then; nil reads it.
+func LoadTargetsOver(stateDir string, base *Target) (*Targets, error) {
 	ts := &Targets{Default: inherit(nil), Unread: map[string]bool{}}
 	dir, err := openDir(stateDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -39,8 +43,10 @@ func LoadTargets(stateDir string) (*Targets, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	if ts.Default, err = loadDefault(dir); err != nil {
-		return nil, err
+	if ts.Default = base; base == nil {
+		if ts.Default, err = loadDefault(dir); err != nil {
+			return nil, err
+		}
 	}
 	files, err := listDir(dir, "desired")
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"certd/acme"
+	"certd/challenge"
 	"certd/config"
 	"certd/hooks"
 	"certd/issue"
@@ -33,6 +34,13 @@ type Options struct {
 	Observe   func(acme.Exchange) // every request to a CA; nil means nobody looks
 	UserAgent string              // empty means "certd"
 	Webroot   string              // the webroot that is always used; empty means /run/acme/acme-challenge
+	Trigger   string              // why there is a pass: startup, cron, timer, manual, watch, signal; empty means manual
+	// Responder answers challenges in place of one that only lives for the
+	// pass, and stays open; nil means one of the pass's own.
+	Responder *challenge.Responder
+	// Fallback is used for what of conf/ has a mistake now; nil means that such
+	// a mistake is an error.
+	Fallback *Fallback
 
 	RequestTimeout time.Duration // of one HTTP request to a CA; zero means 60 s
 	OrderTimeout   time.Duration // of one issuance; zero means 15 min
@@ -66,6 +74,14 @@ type View struct {
 	Targets  *config.Targets
 	Snapshot *state.Snapshot
 	Now      time.Time
+	// Mistakes are those of conf/ for which the fallback is in use.
+	Mistakes []error
+}
+
+// A Fallback is configuration that was once read without a mistake.
+type Fallback struct {
+	Settings *config.Settings // of conf/certd.yaml
+	Default  *config.Target   // of conf/target
 }
 
 // A ConfigError is a mistake in conf/ that makes every target unsafe to work on.
@@ -79,12 +95,25 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // Look reads the configuration and the state directory and changes nothing.
 // Broken targets and entries are in the View; only a mistake in conf/ (a
 // *ConfigError) or an unreadable directory is an error.
-func Look(store *state.Store) (*View, error) {
+func Look(store *state.Store) (*View, error) { return look(store, nil) }
+
+// look is Look that uses the fallback, if there is one, in place of what has a
+// mistake in conf/.
+func look(store *state.Store, fallback *Fallback) (*View, error) {
+	var mistakes []error
 	settings, err := config.LoadSettings(store.Dir())
+	if err != nil && fallback != nil {
+		mistakes = append(mistakes, &ConfigError{err})
+		settings, err = fallback.Settings, nil
+	}
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
 	targets, err := config.LoadTargets(store.Dir())
+	if err != nil && fallback != nil {
+		mistakes = append(mistakes, &ConfigError{err})
+		targets, err = config.LoadTargetsOver(store.Dir(), fallback.Default)
+	}
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -97,7 +126,7 @@ func Look(store *state.Store) (*View, error) {
 			targets.Errors = append(targets.Errors, err)
 		}
 	}
-	return &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now()}, nil
+	return &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now(), Mistakes: mistakes}, nil
 }
 
 // Files returns the names of all files in desired/ that stand for a target, also

@@ -23,12 +23,15 @@ import (
 // the error is for what kept the pass from running at all: a *ConfigError, a
 // *state.LockedError, an *UnknownTargetError or an unusable directory.
 func Reconcile(ctx context.Context, o Options) (*Report, error) {
-	lock, err := o.Store.Lock(ctx, o.LockWait)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	lock, err := o.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Unlock()
-	view, err := Look(o.Store)
+	view, err := look(o.Store, o.Fallback)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +46,17 @@ func Reconcile(ctx context.Context, o Options) (*Report, error) {
 	p.giveUpStale(ctx, plan.Stale(view.input(selected, o.Force)))
 	p.logReport()
 	return &p.report, nil
+}
+
+// lock takes the lock, and says for whom it waits.
+func (o *Options) lock(ctx context.Context) (*state.Lock, error) {
+	lock, err := o.Store.Lock(ctx, 0)
+	locked, ok := errors.AsType[*state.LockedError](err)
+	if !ok || o.LockWait == 0 {
+		return lock, err
+	}
+	o.Log.Info("waiting for another certd", "process", locked.PID, "lock", locked.Path, "at_most", o.LockWait)
+	return o.Store.Lock(ctx, o.LockWait)
 }
 
 // A pass is one run of Reconcile.
@@ -61,9 +75,6 @@ type pass struct {
 }
 
 func newPass(o Options, view *View) *pass {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
 	p := &pass{Options: o, view: view, targets: make(map[string]*config.Target), claims: make(map[string]string)}
 	for _, t := range view.Targets.Targets {
 		p.targets[t.File] = t
@@ -73,6 +84,9 @@ func newPass(o Options, view *View) *pass {
 	}
 	p.report.Broken = view.Snapshot.Broken
 	p.report.Mistakes = view.Targets.Errors
+	for _, err := range view.Mistakes {
+		p.report.Other = append(p.report.Other, fmt.Errorf("the configuration read before stays in force: %w", err))
+	}
 	p.clients = newClients(p)
 	p.solvers = newSolvers(p)
 	return p

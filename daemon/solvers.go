@@ -20,9 +20,18 @@ type solvers struct {
 	responder *challenge.Responder
 }
 
-func newSolvers(p *pass) *solvers { return &solvers{p: p, responder: challenge.NewResponder()} }
+func newSolvers(p *pass) *solvers {
+	if p.Responder != nil {
+		return &solvers{p: p, responder: p.Responder}
+	}
+	return &solvers{p: p, responder: challenge.NewResponder()}
+}
 
-func (s *solvers) close() { s.responder.Close() }
+func (s *solvers) close() {
+	if s.p.Responder == nil {
+		s.responder.Close()
+	}
+}
 
 // forTarget returns the solvers by challenge type.
 func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issue.Solver, error) {

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -16,6 +18,7 @@ import (
 // when the last of them is gone.
 type listener struct {
 	net.Listener
+	keys    []string      // under which the Responder has it; under its lock
 	users   int           // of the Responder; under its lock
 	slots   chan struct{} // one for each open connection
 	done    chan struct{} // closed by shut
@@ -47,14 +50,33 @@ func openListener(addr string, total, perAddr int) (*listener, error) {
 	if err != nil {
 		return nil, &listenError{addr: addr, why: whyNoListener(err), err: err}
 	}
+	return newListener(ln, []string{addr}, total, perAddr), nil
+}
+
+func newListener(ln net.Listener, keys []string, total, perAddr int) *listener {
 	return &listener{
 		Listener: ln,
+		keys:     keys,
 		slots:    make(chan struct{}, total),
 		done:     make(chan struct{}),
 		perAddr:  perAddr,
 		conns:    map[netip.Addr]int{},
 		served:   make(chan struct{}),
-	}, nil
+	}
+}
+
+// spellings are the ways in which configuration writes the address of a listener.
+func spellings(addr net.Addr) []string {
+	keys := []string{addr.String()}
+	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP.IsUnspecified() {
+		port := strconv.Itoa(tcp.Port)
+		for _, key := range []string{":" + port, "0.0.0.0:" + port, "[::]:" + port} {
+			if !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
 }
 
 func whyNoListener(err error) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -118,14 +119,47 @@ func (r *Responder) listen(addrs []string) (release func() error, failed reasons
 	}), failed
 }
 
+// Serve serves h, or the challenges alone if h is nil, on a listener that is open
+// already, with the bounds of the responder, until stop is called. A challenge
+// that listens on the same address uses it, so h should pass challenge requests
+// on to the responder. The listener is the responder's from now on, and closed
+// also on an error: ErrClosed, or the address is open already.
+func (r *Responder) Serve(ln net.Listener, h http.Handler) (stop func() error, err error) {
+	if h == nil {
+		h = r
+	}
+	keys := spellings(ln.Addr())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, errors.Join(fmt.Errorf("serve %s: %w", keys[0], ErrClosed), ln.Close())
+	}
+	for _, key := range keys {
+		if r.listeners[key] != nil {
+			return nil, errors.Join(fmt.Errorf("serve %s: a challenge has that address open", key), ln.Close())
+		}
+	}
+	l := newListener(ln, keys, r.total, r.perAddr)
+	l.users = 1
+	for _, key := range keys {
+		r.listeners[key] = l
+	}
+	s := r.server()
+	s.Handler = h
+	l.serve(s)
+	return sync.OnceValue(func() error { return r.release(keys[0]) }), nil
+}
+
 // Addrs are the addresses that are open now, with the port the system chose
 // where port 0 was asked for, in no particular order.
 func (r *Responder) Addrs() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	addrs := make([]string, 0, len(r.listeners))
-	for _, l := range r.listeners {
-		addrs = append(addrs, l.Addr().String())
+	for key, l := range r.listeners {
+		if key == l.keys[0] {
+			addrs = append(addrs, l.Addr().String())
+		}
 	}
 	return addrs
 }
@@ -139,7 +173,10 @@ func (r *Responder) Close() error {
 	clear(r.answers)
 	r.mu.Unlock()
 	var failed reasons
-	for _, l := range all {
+	for key, l := range all {
+		if key != l.keys[0] {
+			continue
+		}
 		if err := errors.Join(l.shut(), l.drain()); err != nil {
 			failed = append(failed, fmt.Errorf("close listener: %w", err))
 		}
@@ -180,7 +217,9 @@ func (r *Responder) release(addr string) error {
 		r.mu.Unlock()
 		return nil
 	}
-	delete(r.listeners, addr)
+	for _, key := range l.keys {
+		delete(r.listeners, key)
+	}
 	err := l.shut()
 	r.mu.Unlock()
 	return errors.Join(err, l.drain())

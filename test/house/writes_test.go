@@ -21,6 +21,7 @@ func TestOnlyStateWrites(t *testing.T) {
 		"challenge": {"Mkdir", "MkdirAll", "Chmod", "OpenRoot"}, // a missing webroot; the files in it are written through os.Root
 		"hooks":     {"Mkdir", "Chmod"},                         // a missing hook directory, at installation
 		"config":    {"OpenRoot"},                               // reads only
+		"packaging": {"MkdirAll", "Remove"},                     // a missing cron.d or tmpfiles.d; units of another kind
 	}
 	for _, s := range sources(t) {
 		if s.helper() || s.pkg == "state" {

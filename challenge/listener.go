@@ -1,6 +1,7 @@
 package challenge
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"io/fs"
@@ -15,17 +16,19 @@ import (
 )
 
 // A listener is a bound port of a Responder: it caps the connections, and knows
-// when the last of them is gone.
+// when the last of them is gone. Nobody is kept waiting at the cap: the new
+// connection gets in, and the oldest of whoever has the most is hung up on. So
+// a CA, with its few short connections, is answered however many others sit idle.
 type listener struct {
 	net.Listener
-	keys    []string      // under which the Responder has it; under its lock
-	users   int           // of the Responder; under its lock
-	slots   chan struct{} // one for each open connection
-	done    chan struct{} // closed by shut
-	perAddr int
+	keys           []string // under which the Responder has it; under its lock
+	users          int      // of the Responder; under its lock
+	total, perAddr int      // connections at most, in all and of one remote address
 
 	mu    sync.Mutex
-	conns map[netip.Addr]int // open connections by remote address
+	conns map[netip.Addr]*list.List // open connections (*conn) by remote address, oldest first
+	count int                       // of all of them
+	last  uint64                    // age of the newest
 
 	server *http.Server
 	served chan struct{}  // closed when Serve is back
@@ -41,8 +44,10 @@ type listenError struct {
 func (e *listenError) Error() string { return "listen " + e.addr + ": " + e.why }
 func (e *listenError) Unwrap() error { return e.err }
 
-func openListener(addr string, total, perAddr int) (*listener, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // addr may be a host name
+// Bind opens a TCP port for Responder.Serve, for a process that gives up its
+// rights in between. Its error says in words what is wrong with addr.
+func Bind(ctx context.Context, addr string) (net.Listener, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // addr may be a host name
 	defer cancel()
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // sandboxes that limit which ports are bound do not know it
@@ -50,17 +55,16 @@ func openListener(addr string, total, perAddr int) (*listener, error) {
 	if err != nil {
 		return nil, &listenError{addr: addr, why: whyNoListener(err), err: err}
 	}
-	return newListener(ln, []string{addr}, total, perAddr), nil
+	return ln, nil
 }
 
 func newListener(ln net.Listener, keys []string, total, perAddr int) *listener {
 	return &listener{
 		Listener: ln,
 		keys:     keys,
-		slots:    make(chan struct{}, total),
-		done:     make(chan struct{}),
+		total:    total,
 		perAddr:  perAddr,
-		conns:    map[netip.Addr]int{},
+		conns:    map[netip.Addr]*list.List{},
 		served:   make(chan struct{}),
 	}
 }
@@ -112,10 +116,7 @@ func (l *listener) serve(s *http.Server) {
 }
 
 // shut frees the port.
-func (l *listener) shut() error {
-	close(l.done)
-	return l.Listener.Close()
-}
+func (l *listener) shut() error { return l.Listener.Close() }
 
 // drain lets answers under way finish, for a moment, and joins every goroutine.
 func (l *listener) drain() error {
@@ -141,64 +142,107 @@ func (l *listener) Close() error {
 	return nil
 }
 
-// Accept waits for a free slot and then for a connection. One more than perAddr
-// from the same remote address is closed at once.
+// Accept takes the next connection and makes room for it. It never lets them
+// wait, or the one that matters would wait behind those that do not.
 func (l *listener) Accept() (net.Conn, error) {
-	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.done:
-			return nil, net.ErrClosed
-		}
-		c, err := l.Listener.Accept()
-		if err != nil {
-			<-l.slots
-			return nil, err
-		}
-		addr := remoteAddr(c)
-		if l.enter(addr) {
-			return &conn{Conn: c, leave: sync.OnceFunc(func() { l.leave(addr) })}, nil
-		}
-		<-l.slots
-		_ = c.Close()
+	c, err := l.Listener.Accept()
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		l.mu.Lock()
+		crowd := l.crowd()
+		l.mu.Unlock()
+		crowd.hangUp() // http.Server tries again in a moment
 	}
+	if err != nil {
+		return nil, err
+	}
+	in := &conn{Conn: c, l: l, addr: remoteAddr(c)}
+	l.enter(in).hangUp()
+	return in, nil
 }
 
-func (l *listener) enter(addr netip.Addr) bool {
+// enter lists c and returns the connection that has to make room for it, if any.
+func (l *listener) enter(c *conn) (out *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conns[addr] >= l.perAddr && !addr.IsLoopback() {
-		return false
+	own := l.conns[c.addr]
+	switch {
+	case own != nil && own.Len() >= l.perAddr && !c.addr.IsLoopback():
+		out = own.Front().Value.(*conn)
+	case l.count >= l.total:
+		out = l.crowd()
 	}
-	l.conns[addr]++
-	return true
+	if own == nil {
+		own = list.New()
+		l.conns[c.addr] = own
+	}
+	c.place = own.PushBack(c)
+	l.count++
+	l.last++
+	c.age = l.last
+	return out
 }
 
-func (l *listener) leave(addr netip.Addr) {
+// crowd returns the oldest connection of the address that has the most, nil if
+// there is no connection.
+func (l *listener) crowd() (oldest *conn) {
+	most := 0
+	for _, own := range l.conns {
+		if first := own.Front().Value.(*conn); own.Len() > most || own.Len() == most && first.age < oldest.age {
+			oldest, most = first, own.Len()
+		}
+	}
+	return oldest
+}
+
+func (l *listener) leave(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conns[addr]--; l.conns[addr] == 0 {
-		delete(l.conns, addr)
+	own := l.conns[c.addr]
+	own.Remove(c.place)
+	l.count--
+	if own.Len() == 0 {
+		delete(l.conns, c.addr)
 	}
-	<-l.slots
 }
 
+// remoteAddr is whose connection c is: an IPv4 address, or the /64 of an IPv6
+// address, which one machine has all of.
 func remoteAddr(c net.Conn) netip.Addr {
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		return a.AddrPort().Addr().Unmap()
+	tcp, ok := c.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
 	}
-	return netip.Addr{}
+	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
+	if addr.Is6() && !addr.IsLoopback() {
+		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
+	}
+	return addr
 }
 
-// A conn gives its slot back when it is closed.
+// A conn leaves its listener's list when it is closed.
 type conn struct {
 	net.Conn
-	leave func()
+	l     *listener
+	addr  netip.Addr
+	place *list.Element // in the list of addr
+	age   uint64        // smaller is older
+	once  sync.Once
 }
 
 func (c *conn) Close() error {
-	defer c.leave()
+	c.once.Do(func() { c.l.leave(c) })
 	return c.Conn.Close()
+}
+
+// hangUp closes c at once and leaves nothing of it in the kernel; nil is fine.
+func (c *conn) hangUp() {
+	if c == nil {
+		return
+	}
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+	_ = c.Close() // whoever reads from it gets the error
 }
 
 // CloseWrite lets net/http end an error answer without a reset.

@@ -1,6 +1,7 @@
 package challenge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	requestTimeout    = 10 * time.Second // reading the whole request, writing the answer
 	headerLimit       = 8 << 10          // bytes of request line and headers; more is 431
-	totalConns        = 1024             // open connections of one listener
+	totalConns        = 1024             // open connections of one listener; more, and the oldest must go
 	addrConns         = 256              // of one remote address; loopback (a proxy) is exempt
 	drainTimeout      = 200 * time.Millisecond
 )
@@ -29,9 +30,18 @@ var ErrClosed = errors.New("responder is closed")
 // A Responder answers http-01 (RFC 8555 §8.3) from memory: GET and HEAD of
 // PathPrefix and a token that was Put, exactly; everything else is 404, 405 or
 // 400 with a constant body. It speaks HTTP/1.0 and 1.1, one request per
-// connection, reads no request body and no disk, and ignores Host, since CAs
-// follow redirects. One Responder is shared by all challenges of a process.
+// connection, reads no request body, no disk unless Dirs says so, and ignores
+// Host, since CAs follow redirects. One Responder is shared by all challenges of
+// a process. The exported fields are set before it listens.
 type Responder struct {
+	// Dirs are challenge directories, as a Webroot writes them, for tokens that
+	// were not Put. Empty means none.
+	Dirs []string
+	// Count is called with the result of each request, from many goroutines:
+	// served, unknown, bad_request, or store_error for a file that is there and
+	// cannot be served. Nil means that nobody counts.
+	Count func(result string)
+
 	mu        sync.Mutex
 	answers   map[string]*answer   // by token
 	listeners map[string]*listener // by the address that was asked for
@@ -192,11 +202,11 @@ func (r *Responder) acquire(addr string) error {
 	}
 	l := r.listeners[addr]
 	if l == nil {
-		opened, err := openListener(addr, r.total, r.perAddr)
+		ln, err := Bind(context.Background(), addr)
 		if err != nil {
 			return err
 		}
-		l = opened
+		l = newListener(ln, []string{addr}, r.total, r.perAddr)
 		l.serve(r.server())
 		r.listeners[addr] = l
 	}
@@ -246,38 +256,59 @@ func (r *Responder) server() *http.Server {
 
 // ServeHTTP answers one request.
 func (r *Responder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Connection", "close")
 	switch {
 	case req.Method != http.MethodGet && req.Method != http.MethodHead:
-		h.Set("Allow", "GET, HEAD")
-		w.WriteHeader(http.StatusMethodNotAllowed)
-		_, _ = io.WriteString(w, "method not allowed\n")
+		w.Header().Set("Allow", "GET, HEAD")
+		r.reply(w, http.StatusMethodNotAllowed, "method not allowed\n", "bad_request")
 		return
-	case req.ProtoMajor != 1 || req.ProtoMinor > 1 || req.Header.Get("Upgrade") != "":
-		w.WriteHeader(http.StatusBadRequest)
-		_, _ = io.WriteString(w, "bad request\n")
+	case !plainHTTP1(req):
+		r.reply(w, http.StatusBadRequest, "bad request\n", "bad_request")
 		return
 	}
 	keyAuth, ok := r.lookup(req.URL)
-	if !ok {
-		w.WriteHeader(http.StatusNotFound)
-		_, _ = io.WriteString(w, "not found\n")
+	if token, exact := exactToken(req.URL); !ok && exact {
+		var err error
+		if keyAuth, err = readAnswer(r.Dirs, token); err != nil {
+			r.reply(w, http.StatusNotFound, "not found\n", "store_error")
+			return
+		}
+	}
+	if keyAuth == "" {
+		r.reply(w, http.StatusNotFound, "not found\n", "unknown")
 		return
 	}
-	_, _ = io.WriteString(w, keyAuth) // a client that is gone is no concern of ours
+	r.reply(w, http.StatusOK, keyAuth, "served")
 }
 
-// lookup finds the answer for a request target. It is a look-up in a map: no
-// path is cleaned, decoded or joined, so one spelling exists for each token.
-func (r *Responder) lookup(u *url.URL) (keyAuth string, ok bool) {
-	if u.RawPath != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "" || u.User != nil {
-		return "", false
+func (r *Responder) reply(w http.ResponseWriter, status int, body, result string) {
+	reply(w, status, body)
+	if r.Count != nil {
+		r.Count(result)
 	}
-	token, ok := strings.CutPrefix(u.Path, PathPrefix)
+}
+
+// reply ends the connection with a text that reflects nothing of the request.
+func reply(w http.ResponseWriter, status int, body string) {
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	h.Set("Connection", "close")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body) // a client that is gone is no concern of ours
+}
+
+// plainHTTP1 reports whether req is HTTP/1.0 or 1.1 and wants to stay so.
+func plainHTTP1(req *http.Request) bool {
+	return req.ProtoMajor == 1 && req.ProtoMinor <= 1 && req.Header.Get("Upgrade") == ""
+}
+
+// lookup finds the answer for a request target. It is a look-up in a map, so one
+// spelling exists for each token.
+func (r *Responder) lookup(u *url.URL) (keyAuth string, ok bool) {
+	token, ok := exactToken(u)
 	if !ok {
 		return "", false
 	}
@@ -288,4 +319,13 @@ func (r *Responder) lookup(u *url.URL) (keyAuth string, ok bool) {
 		return "", false
 	}
 	return a.keyAuth, true
+}
+
+// exactToken returns what follows PathPrefix in a request target. No path is
+// cleaned, decoded or joined.
+func exactToken(u *url.URL) (token string, ok bool) {
+	if u.RawPath != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Opaque != "" || u.User != nil {
+		return "", false
+	}
+	return strings.CutPrefix(u.Path, PathPrefix)
 }

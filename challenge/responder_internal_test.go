@@ -2,6 +2,7 @@ package challenge
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -76,54 +78,97 @@ func TestSlowClientIsHungUpOn(t *testing.T) {
 	}
 }
 
-// With a slow client on every slot the next one waits, and gets in once they are hung up on.
+// With an idle client on every place the next one gets in at once: nobody waits
+// for the idle ones to be hung up on.
 func TestConnectionCap(t *testing.T) {
 	t.Parallel()
 	r := NewResponder()
-	r.total, r.headerTimeout = 3, 50*time.Millisecond
+	r.total, r.headerTimeout = 3, time.Minute
 	addr, _ := open(t, r)
+	var idle []net.Conn
 	for range 9 {
-		slow(t, addr, "GET / HTTP/1.1\r\n")
+		idle = append(idle, slow(t, addr, "GET / HTTP/1.1\r\n"))
 	}
-	r.mu.Lock()
-	l := r.listeners["127.0.0.1:0"]
-	r.mu.Unlock()
 	c := slow(t, addr, "GET / HTTP/1.0\r\n\r\n")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
 		t.Fatalf("the request after the slow ones: %v", err)
 	}
 	defer resp.Body.Close()
-	if got := cap(l.slots); got != 3 {
-		t.Errorf("the listener has %d slots, want 3", got)
+	if _, err := idle[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the oldest of the idle clients was not hung up on: %v", err)
+	}
+	r.mu.Lock()
+	l := r.listeners["127.0.0.1:0"]
+	r.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.count > 3 {
+		t.Errorf("the listener has %d connections, want at most 3", l.count)
 	}
 }
 
-func TestConnectionsByAddress(t *testing.T) {
+// fake is a connection from an address.
+func fake(l *listener, addr string) *conn {
+	server, client := net.Pipe()
+	_ = client.Close()
+	return &conn{Conn: server, l: l, addr: netip.MustParseAddr(addr)}
+}
+
+// Who must make room: the oldest of an address that has too many, else the
+// oldest of the address that has the most.
+func TestWhoMakesRoom(t *testing.T) {
 	t.Parallel()
-	l := &listener{perAddr: 2, conns: map[netip.Addr]int{}, slots: make(chan struct{}, 10)}
-	for range 10 {
-		l.slots <- struct{}{}
-	}
-	stranger, proxy := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("127.0.0.1")
-	for i, want := range []bool{true, true, false} {
-		if got := l.enter(stranger); got != want {
-			t.Errorf("connection %d of one address: let in %v, want %v", i+1, got, want)
+	l := newListener(nil, nil, 6, 2)
+	enter := func(addr string, want *conn) *conn {
+		t.Helper()
+		c := fake(l, addr)
+		out := l.enter(c)
+		if out != want {
+			t.Errorf("for a connection of %s %v had to go, want %v", addr, out, want)
 		}
+		if out != nil {
+			out.hangUp()
+		}
+		return c
 	}
-	if !l.enter(netip.MustParseAddr("2001:db8::1")) {
-		t.Error("another address was kept out")
+	first := enter("192.0.2.1", nil)
+	enter("192.0.2.1", nil)
+	enter("192.0.2.1", first) // its third
+	ca := enter("198.51.100.7", nil)
+	proxy := enter("127.0.0.1", nil)
+	enter("127.0.0.1", nil)
+	enter("127.0.0.1", nil)               // loopback may have more than two; six are open
+	enter("2001:db8::", proxy)            // three of loopback: it is the crowd
+	second := l.conns[first.addr].Front() // now three addresses have two
+	enter("203.0.113.1", second.Value.(*conn))
+	if ca.place == nil || l.conns[ca.addr].Len() != 1 {
+		t.Error("the CA's only connection was hung up on")
 	}
-	l.leave(stranger)
-	if !l.enter(stranger) {
-		t.Error("an address was kept out after it had closed a connection")
+	if l.count != 6 {
+		t.Errorf("%d connections are listed, want 6", l.count)
 	}
-	for range 5 {
-		if !l.enter(proxy) {
-			t.Error("a proxy on loopback was kept out")
+}
+
+// A machine has a whole /64 of IPv6 addresses, and one of IPv4.
+func TestRemoteAddress(t *testing.T) {
+	t.Parallel()
+	for from, want := range map[string]string{
+		"192.0.2.1:5": "192.0.2.1", "[::ffff:192.0.2.1]:5": "192.0.2.1", "[2001:db8:1:2:3::4]:5": "2001:db8:1:2::", "[::1]:5": "::1", "[fe80::1%1]:5": "fe80::",
+	} {
+		c := remote{addr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))}
+		if got := remoteAddr(c).String(); got != want {
+			t.Errorf("a connection from %s is counted for %s, want %s", from, got, want)
 		}
 	}
 }
+
+type remote struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (r remote) RemoteAddr() net.Addr { return r.addr }
 
 // Releasing is quick and joins everything even if a client never lets go.
 func TestReleaseWithSlowClients(t *testing.T) {

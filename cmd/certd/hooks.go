@@ -22,10 +22,10 @@ first argument; exit 42 means that the event is not theirs. See docs/hooks.md.`,
   certd hooks install`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return usage("hooks: say list, test or install; see certd hooks --help")
+			return usage("hooks: say list, test, install or serve; see certd hooks --help")
 		},
 	}
-	c.AddCommand(a.hooksListCommand(), a.hooksTestCommand(), a.hooksInstallCommand())
+	c.AddCommand(a.hooksListCommand(), a.hooksTestCommand(), a.hooksInstallCommand(), a.hooksServeCommand())
 	return c
 }
 

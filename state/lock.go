@@ -168,6 +168,9 @@ func (s *Store) try() (_ *Lock, err error) {
 	if err := s.checkSame(root, f); err != nil {
 		return nil, err
 	}
+	if err := give(f, s.perms.at("lock")); err != nil {
+		return nil, fmt.Errorf("lock state directory: %w", err)
+	}
 	return &Lock{store: s, root: root, file: f}, nil
 }
 
@@ -241,10 +244,7 @@ func (t *tree) makeTemp() error {
 	r := t.perms.at("tmp")
 	err := t.root.Mkdir("tmp", 0o700)
 	if err == nil {
-		if err := t.root.Chmod("tmp", r.dir); err != nil {
-			return err
-		}
-		return t.syncDir(".")
+		return errors.Join(t.root.Chmod("tmp", r.dir), t.giveTemp(r), t.syncDir("."))
 	}
 	if !errors.Is(err, fs.ErrExist) {
 		return err
@@ -264,4 +264,13 @@ func (t *tree) makeTemp() error {
 		}
 	}
 	return nil
+}
+
+// giveTemp makes the new tmp/ its rule's.
+func (t *tree) giveTemp(r rule) error {
+	f, err := t.root.Open("tmp")
+	if err != nil {
+		return err
+	}
+	return errors.Join(give(f, r), f.Close())
 }

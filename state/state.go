@@ -72,6 +72,11 @@ func Open(dir string) (*Store, error) {
 	if s.perms, err = parsePerms(s.Path("conf", "perm"), data); err != nil {
 		return nil, err
 	}
+	info, err := root.Stat(".")
+	if err != nil {
+		return nil, fmt.Errorf("state directory %s: %w", dir, err)
+	}
+	s.perms.ownedBy(info, os.Geteuid())
 	if err := s.checkSafe(root); err != nil {
 		return nil, err
 	}

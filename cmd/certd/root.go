@@ -134,7 +134,7 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&a.logFormat, "log-format", "text", "text or json; logs go to standard error")
 	root.AddCommand(a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(),
-		a.cullCommand(), a.hooksCommand(), a.versionCommand())
+		a.cullCommand(), a.hooksCommand(), a.runCommand(), a.versionCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

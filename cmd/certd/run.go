@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/spf13/cobra"
+
+	"certd/daemon"
+	"certd/state"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run as a daemon: renew what is due when it is due",
+		Long: `Reconciles at once, by the schedule in conf/certd.yaml, when something comes due, and
+when desired/ changes; serves /healthz and /metrics at listen, and challenges at
+responder if that is set. Runs in the foreground and logs to standard error.
+
+SIGHUP reloads conf/certd.yaml; a file with a mistake leaves the old settings in force.
+SIGTERM ends it within 10 seconds with orders left resumable, a second one at once.
+Under systemd it uses Type=notify, WatchdogSec= and sockets named http, proxy, status.`,
+		Example: `  certd run
+  certd --log-format json run`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			store, err := a.store()
+			if err != nil {
+				return err
+			}
+			options, err := a.runOptions(store)
+			if err != nil {
+				return err
+			}
+			hup := make(chan os.Signal, 1)
+			signal.Notify(hup, syscall.SIGHUP)
+			defer signal.Stop(hup)
+			options.Reload = hup
+			if options.Sockets, err = activation.ListenersWithNames(); err != nil {
+				return fmt.Errorf("sockets of the service manager: %w", err)
+			}
+			return daemon.Run(cmd.Context(), options)
+		},
+	}
+}
+
+func (a *app) runOptions(store *state.Store) (daemon.RunOptions, error) {
+	answers, err := a.answers(store)
+	if err != nil {
+		return daemon.RunOptions{}, err
+	}
+	return daemon.RunOptions{
+		Options: daemon.Options{
+			Store:     store,
+			Hooks:     a.runner(store),
+			Answers:   answers,
+			Log:       a.log,
+			UserAgent: "certd/" + version,
+		},
+	}, nil
+}

@@ -1,0 +1,256 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"certd/challenge"
+	"certd/config"
+)
+
+// A setup is what is made from conf/certd.yaml and lives until the next reload.
+type setup struct {
+	settings  *config.Settings
+	ticker    *ticker
+	status    *server  // nil if off
+	responder *door    // nil if there is none of our own
+	start     []func() // of what does not run yet
+}
+
+// A door is an address of the responder that is always open.
+type door struct {
+	addr  string
+	close func() error
+}
+
+// build makes everything from settings that can fail, and touches nothing that
+// runs. What stays the same is taken over from the present setup.
+func (l *loop) build(ctx context.Context, settings *config.Settings) (setup, error) {
+	next := setup{settings: settings}
+	err := l.buildParts(ctx, &next)
+	if err != nil {
+		return setup{}, errors.Join(err, next.close(&l.setup))
+	}
+	return next, nil
+}
+
+func (l *loop) buildParts(ctx context.Context, next *setup) (err error) {
+	s := next.settings
+	if next.ticker, err = newTicker(ctx, s.Schedule, s.Jitter, l.ticks, l.Log); err != nil {
+		return err
+	}
+	next.start = append(next.start, next.ticker.start)
+	switch old := l.setup.status; {
+	case len(l.inherited.status) > 0 || s.Listen == "":
+	case old != nil && old.addr == s.Listen:
+		next.status = old
+	default:
+		if next.status, err = openServer(ctx, s.Listen, l.handler(s.Listen)); err != nil {
+			return err
+		}
+		next.start = append(next.start, next.status.serve)
+	}
+	switch old := l.setup.responder; {
+	case s.Responder == "" || l.inherited.has(s.Responder):
+	case old != nil && old.addr == s.Responder:
+		next.responder = old
+	default:
+		if next.responder, err = l.openDoor(ctx, s.Responder); err != nil {
+			return fmt.Errorf("%w; responder: in conf/certd.yaml says where", err)
+		}
+	}
+	return nil
+}
+
+// openDoor opens an address for challenges: on loopback for those alone, since
+// a web server passes them on, else with the redirector around them.
+func (l *loop) openDoor(ctx context.Context, addr string) (*door, error) {
+	if isLoopback(addr) {
+		release, err := l.responder.Listen([]string{addr})
+		if err != nil {
+			return nil, err
+		}
+		return &door{addr, release}, nil
+	}
+	ln, err := challenge.Bind(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	stop, err := l.responder.Serve(ln, l.redirector())
+	if err != nil {
+		return nil, err
+	}
+	return &door{addr, stop}, nil
+}
+
+// redirector sends everything but challenges to https, for names that are wanted
+// or live.
+func (l *loop) redirector() http.Handler {
+	r := &challenge.Redirector{Allowed: l.allowed}
+	return r.Handler(l.responder)
+}
+
+// allowed reports whether a name is wanted or live, also by a wildcard.
+func (l *loop) allowed(name string) bool {
+	names := l.names.Load()
+	if names == nil {
+		return false
+	}
+	_, parent, _ := strings.Cut(name, ".")
+	return (*names)[name] || (*names)["*."+parent]
+}
+
+// know takes the names that the redirector serves from a view.
+func (l *loop) know(v *View) {
+	names := make(map[string]bool)
+	for _, t := range v.Targets.Targets {
+		for _, n := range t.Names {
+			names[n] = true
+		}
+	}
+	for link := range v.Snapshot.Live {
+		if name, _, ok := splitLive(link); ok {
+			names[name] = true
+		}
+		names[link] = true
+	}
+	l.names.Store(&names)
+}
+
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// swap puts a new setup in place, and closes what the old one had for itself.
+func (l *loop) swap(next setup) {
+	old := l.setup
+	l.setup = next
+	for _, start := range next.start {
+		start()
+	}
+	if err := old.close(&next); err != nil {
+		l.Log.Warn("closing what the last configuration had open", "err", err.Error())
+	}
+}
+
+// close closes everything that other does not have as well; other may be nil.
+func (s *setup) close(other *setup) error {
+	if other == nil {
+		other = &setup{}
+	}
+	var errs []error
+	if s.ticker != nil && s.ticker != other.ticker {
+		s.ticker.close()
+	}
+	if s.status != nil && s.status != other.status {
+		errs = append(errs, s.status.close())
+	}
+	if s.responder != nil && s.responder != other.responder {
+		errs = append(errs, s.responder.close())
+	}
+	return errors.Join(errs...)
+}
+
+// reload reads conf/ anew. A mistake, or an address that is taken, leaves
+// everything as it is, is logged, and is shown until a reload works.
+func (l *loop) reload(ctx context.Context) {
+	l.notifier.reloading()
+	defer l.notifier.ready()
+	view, err := l.look(nil)
+	var next setup
+	if err == nil {
+		next, err = l.build(ctx, view.Settings)
+	}
+	if l.reloadErr = firstLine(err); err != nil {
+		_, mistake := errors.AsType[*ConfigError](err)
+		l.retry = l.running != "" && !mistake
+		l.Log.Error("not reloaded, the configuration read before stays in force", "err", err.Error())
+		return
+	}
+	l.swap(next)
+	l.fallback = &Fallback{view.Settings, view.Targets.Default}
+	l.know(view)
+	l.Log.Info("reloaded", "schedule", view.Settings.Schedule, "listen", view.Settings.Listen, "responder", l.responder.Addrs())
+}
+
+// inherited is what the service manager opened for us (sd_listen_fds(3)). It
+// stays open over reloads.
+type inherited struct {
+	status []*server
+	doors  []door
+}
+
+// adopt serves the sockets of the service manager by their names. The responder
+// closes those it serves; the others are closed here if anything is wrong.
+func (l *loop) adopt(sockets map[string][]net.Listener) error {
+	for name := range sockets {
+		if !slices.Contains([]string{"status", "http", "proxy"}, name) {
+			return errors.Join(fmt.Errorf("socket %q: use FileDescriptorName=status, http or proxy", name), closeAll(sockets))
+		}
+	}
+	for _, ln := range sockets["status"] {
+		s := newServer("", ln, l.handler(""))
+		s.serve()
+		l.inherited.status = append(l.inherited.status, s)
+	}
+	var errs []error
+	for _, name := range []string{"http", "proxy"} {
+		var h http.Handler
+		if name == "http" {
+			h = l.redirector()
+		}
+		for _, ln := range sockets[name] {
+			stop, err := l.responder.Serve(ln, h)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("socket %q: %w", name, err))
+				continue
+			}
+			l.inherited.doors = append(l.inherited.doors, door{ln.Addr().String(), stop})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// has reports whether one of the sockets covers an address of the settings.
+func (i *inherited) has(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(i.doors, func(d door) bool {
+		h, p, err := net.SplitHostPort(d.addr)
+		return err == nil && p == port && (h == host || h == "::" || h == "0.0.0.0")
+	})
+}
+
+func (i *inherited) close() error {
+	var errs []error
+	for _, s := range i.status {
+		errs = append(errs, s.close())
+	}
+	for _, d := range i.doors {
+		errs = append(errs, d.close())
+	}
+	return errors.Join(errs...)
+}
+
+func closeAll(sockets map[string][]net.Listener) error {
+	var errs []error
+	for _, list := range sockets {
+		for _, ln := range list {
+			errs = append(errs, ln.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,294 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"certd/challenge"
+)
+
+const (
+	// turnEvery is how often the loop turns while nothing happens: it looks at
+	// desired/ and at the wall clock, which may have been set or have slept.
+	turnEvery = time.Second
+
+	// stopWithin is how long a pass may take to come to an end after the daemon
+	// was told to stop. Whatever it still does is safe to cut off: systems and
+	// people wait 10 s for the process.
+	stopWithin = 8 * time.Second
+
+	// lockWait is how long a pass waits for another certd.
+	lockWait = time.Minute
+)
+
+// RunOptions say how Run works. Options apply to every pass, but for Targets,
+// Force, Trigger, LockWait, Responder and Fallback, which are Run's own.
+type RunOptions struct {
+	Options
+	Reload         <-chan os.Signal          // each one reloads conf/; nil never does
+	Sockets        map[string][]net.Listener // open already, by name: "status", "http" (port 80), "proxy" (port 402); Run closes them
+	MetricsHandler http.Handler              // serves /metrics; nil answers 404
+}
+
+// Run is the daemon: it reconciles at once, then by schedule, when something
+// comes due, and when desired/ changes, until ctx is done. It ends within 10 s
+// of that, with orders left resumable, and returns nil. An error says what kept
+// it from starting: a *ConfigError, or an address that is taken.
+func Run(ctx context.Context, o RunOptions) error {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	view, err := Look(o.Store)
+	if err != nil {
+		return errors.Join(err, closeAll(o.Sockets))
+	}
+	l := newLoop(o, Reconcile)
+	l.fallback = &Fallback{view.Settings, view.Targets.Default}
+	l.know(view)
+	if err := l.adopt(o.Sockets); err != nil {
+		return errors.Join(err, l.close())
+	}
+	next, err := l.build(ctx, view.Settings)
+	if err != nil {
+		return errors.Join(err, l.close())
+	}
+	l.swap(next)
+	o.Log.Info("certd runs", "state", o.Store.Dir(), "schedule", view.Settings.Schedule, "listen", view.Settings.Listen,
+		"responder", l.responder.Addrs())
+	return l.run(ctx)
+}
+
+// A reconcileFunc makes one pass; it is Reconcile, or a test's.
+type reconcileFunc func(context.Context, Options) (*Report, error)
+
+// A loop is a running daemon. Its fields belong to the goroutine of run, but
+// for pulse, names and responder, which are safe for all.
+type loop struct {
+	RunOptions
+	reconcile reconcileFunc
+	look      func(*Fallback) (*View, error)
+	responder *challenge.Responder
+	pulse     *pulse
+	names     atomic.Pointer[map[string]bool] // that the redirector serves
+	notifier  notifier
+	watcher   *watcher
+	inherited inherited
+	setup     setup
+
+	fallback  *Fallback
+	reloadErr error // why conf/ could not be reloaded; nil after a good one
+	retry     bool  // reload again after the pass: it may hold a port
+
+	ticks   chan chan<- struct{} // from the cron schedule; the inner one is closed when its pass is done
+	done    chan outcome         // from the pass
+	asked   string               // trigger of the next pass; empty without
+	running string               // trigger of the running pass; empty while none runs
+	begun   time.Time            // start of the running pass
+	ended   time.Time            // end of the last pass
+	waiter  chan<- struct{}      // of the cron job that asked for the running pass
+	next    time.Time            // the exact wake-up; zero without
+	facts   facts                // after the last pass
+}
+
+// An outcome is how a pass ended, and how things stand after it.
+type outcome struct {
+	report *Report
+	err    error // it did not run
+	view   *View // nil with lookErr
+	look   error
+}
+
+func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
+	l := &loop{
+		RunOptions: o,
+		reconcile:  reconcile,
+		responder:  challenge.NewResponder(),
+		pulse:      &pulse{},
+		notifier:   newNotifier(o.Log),
+		ticks:      make(chan chan<- struct{}),
+		done:       make(chan outcome, 1),
+		asked:      "startup",
+	}
+	l.look = func(f *Fallback) (*View, error) { return look(o.Store, f) }
+	if o.Store != nil {
+		l.watcher = newWatcher(o.Store.Dir())
+	}
+	return l
+}
+
+// run turns the loop until ctx is done.
+func (l *loop) run(ctx context.Context) error {
+	l.ended = time.Now()
+	l.notifier.ready()
+	for ctx.Err() == nil {
+		l.turn(ctx)
+		timer := time.NewTimer(l.pause(time.Now()))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case waiter := <-l.ticks:
+			l.tick(waiter)
+		case out := <-l.done:
+			l.finish(ctx, out)
+		case <-l.Reload:
+			l.reload(ctx)
+			l.ask("signal")
+		}
+		timer.Stop()
+	}
+	return l.stop()
+}
+
+// turn does what has come due, and shows that the loop turns.
+func (l *loop) turn(ctx context.Context) {
+	now := time.Now()
+	if l.watcher != nil && l.watcher.changed(now) {
+		l.ask("watch")
+	}
+	if l.running == "" && l.due(now) {
+		l.ask("timer")
+	}
+	if l.running == "" && l.asked != "" {
+		l.begin(ctx)
+	}
+	l.pulse.turn(l.describe(now))
+	l.notifier.status(l.sentence(now))
+	if l.pulse.stalled() == nil {
+		l.notifier.feed(now)
+	}
+}
+
+// due reports whether the exact wake-up has come. It comes at least once a day,
+// by the monotonic clock: the other one may have been set back.
+func (l *loop) due(now time.Time) bool {
+	return !l.next.IsZero() && !now.Before(l.next) || now.Sub(l.ended) >= day
+}
+
+// pause is how long the loop may sleep.
+func (l *loop) pause(now time.Time) time.Duration {
+	d := l.notifier.atMost(turnEvery)
+	if l.running == "" && !l.next.IsZero() {
+		d = min(d, l.next.Sub(now))
+	}
+	return max(d, time.Millisecond)
+}
+
+// ask wants a pass; what was asked for before comes first, and serves both.
+func (l *loop) ask(trigger string) {
+	if l.asked == "" {
+		l.asked = trigger
+	}
+}
+
+// tick is the cron schedule's turn. A running pass serves it, too.
+func (l *loop) tick(waiter chan<- struct{}) {
+	if l.running != "" {
+		l.Log.Debug("scheduled pass skipped, one is running", "trigger", l.running)
+		close(waiter)
+		return
+	}
+	l.ask("cron")
+	l.waiter = waiter
+}
+
+// begin starts a pass in its own goroutine, so that the loop goes on turning.
+func (l *loop) begin(ctx context.Context) {
+	l.running, l.asked, l.begun = l.asked, "", time.Now()
+	if l.watcher != nil {
+		l.watcher.seen()
+	}
+	o := l.Options
+	o.Targets, o.Force, o.Trigger, o.LockWait = nil, false, l.running, lockWait
+	o.Responder, o.Fallback = l.responder, l.fallback
+	l.pulse.begin(&o)
+	l.Log.Debug("pass begins", "trigger", l.running)
+	go func() { l.done <- l.pass(ctx, o) }() // joined by finish, or by stop
+}
+
+// pass is one pass; a panic in it is its failure only.
+func (l *loop) pass(ctx context.Context, o Options) (out outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.Log.Error("panic contained", "trigger", o.Trigger, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			out.err = errors.Join(out.err, fmt.Errorf("internal error: %v", v))
+		}
+	}()
+	out.report, out.err = l.reconcile(ctx, o)
+	out.view, out.look = l.look(o.Fallback)
+	return out
+}
+
+// finish takes in what a pass did, and sets when the next one comes.
+func (l *loop) finish(ctx context.Context, out outcome) {
+	trigger, took := l.running, time.Since(l.begun)
+	l.running, l.ended = "", time.Now()
+	l.pulse.end()
+	if l.waiter != nil {
+		close(l.waiter)
+		l.waiter = nil
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if out.err != nil {
+		l.Log.Error("pass failed", "trigger", trigger, "err", out.err.Error())
+	}
+	if out.look != nil && !sameText(out.look, out.err) {
+		l.Log.Error("cannot see what comes next", "err", out.look.Error())
+	}
+	l.next = wakeUp(out, l.ended)
+	l.facts = gather(out)
+	if v := out.view; v != nil {
+		l.know(v)
+		if len(v.Mistakes) == 0 {
+			l.fallback = &Fallback{v.Settings, v.Targets.Default}
+		}
+	}
+	l.Log.Info("pass done", "trigger", trigger, "took", took.Round(time.Millisecond), "summary", l.sentence(l.ended), "next", stamp(l.next))
+	if l.retry {
+		l.retry = false
+		l.reload(ctx)
+	}
+}
+
+// stop ends the daemon: first the pass, which needs its responder, then the rest.
+func (l *loop) stop() error {
+	l.notifier.stopping()
+	l.Log.Info("stopping")
+	if l.running != "" {
+		timer := time.NewTimer(stopWithin)
+		defer timer.Stop()
+		select {
+		case <-l.done:
+		case <-timer.C:
+			l.Log.Warn("the pass did not end in time and is cut off; the next run goes on with its orders", "trigger", l.running)
+		}
+	}
+	if err := l.close(); err != nil {
+		l.Log.Warn("stopping", "err", err.Error())
+	}
+	return nil
+}
+
+// close releases everything that is open.
+func (l *loop) close() error {
+	return errors.Join(l.setup.close(nil), l.inherited.close(), l.responder.Close())
+}
+
+func sameText(a, b error) bool { return a != nil && b != nil && a.Error() == b.Error() }
+
+// stamp is a time for people and logs; "-" for the zero time.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.UTC().Format(time.RFC3339)
+}

@@ -14,6 +14,8 @@ need acmetool acmetool
 need pgrep procps
 need openssl openssl
 need shellcheck shellcheck
+need prometheus prometheus
+need prometheus-node-exporter prometheus-node-exporter
 need gcc "gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 

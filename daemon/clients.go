@@ -79,7 +79,7 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: fmt.Errorf("read account: %w", err)}
 	}
 	client, err := acme.New(acme.Options{Name: ca.Name, Directory: ca.Directory, Key: account.Key, KID: account.URL,
-		RootsPEM: bundle, UserAgent: c.p.UserAgent, Observe: c.p.Observe, Timeout: c.p.RequestTimeout})
+		RootsPEM: bundle, UserAgent: c.p.UserAgent, Observe: c.p.observe, Timeout: c.p.RequestTimeout})
 	if err != nil {
 		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: err}
 	}

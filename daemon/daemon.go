@@ -16,6 +16,7 @@ import (
 	"certd/config"
 	"certd/hooks"
 	"certd/issue"
+	"certd/metrics"
 	"certd/plan"
 	"certd/state"
 )
@@ -35,6 +36,11 @@ type Options struct {
 	UserAgent string              // empty means "certd"
 	Webroot   string              // the webroot that is always used; empty means /run/acme/acme-challenge
 	Trigger   string              // why there is a pass: startup, cron, timer, manual, watch, signal; empty means manual
+	// Metrics counts what happens; nil means that nobody counts.
+	Metrics *metrics.Metrics
+	// KeepCounters keeps the counters in the state directory after every pass,
+	// also if the configuration wants metrics nowhere.
+	KeepCounters bool
 	// Responder answers challenges in place of one that only lives for the
 	// pass, and stays open; nil means one of the pass's own.
 	Responder *challenge.Responder

@@ -75,6 +75,7 @@ func (p *pass) deliverGroup(ctx context.Context, group []state.Event) {
 		results, err = p.Hooks.Run(ctx, ev, func(path string) bool { return slices.Contains(first.Done, path) })
 	}
 	p.report.Hooks = append(p.report.Hooks, results...)
+	p.count.hooks(first.Event, results)
 	done, failed := p.judge(first.Event, results, err)
 	for _, e := range group {
 		if failed == nil {

@@ -24,6 +24,7 @@ import (
 func (p *pass) obtain(ctx context.Context, a plan.Action) error {
 	cert, client, err := p.issue(ctx, a)
 	if err == nil {
+		p.count.step(client.name, a.Target, "install")
 		err = p.install(a, client, cert)
 	}
 	if err != nil {
@@ -64,7 +65,8 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 		req.Adopt, req.Open.Created = true, intent.Created
 	}
 	var issuer Issuer = &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store,
-		Progress: p.step, Timeout: p.OrderTimeout}
+		Progress: func(s issue.Step) { p.count.step(client.name, s.Target, s.Step); p.step(s) }, Timeout: p.OrderTimeout,
+		Authorized: p.count.authorized(client.name)}
 	cert, err := issuer.Issue(ctx, req)
 	if problem := problemOf(err); problem != nil && problem.CA == "" {
 		problem.CA = client.name // of a failure on this side, such as the self-test's

@@ -22,7 +22,7 @@ import (
 // publishes it, and delivers hook events. Failures of targets are in the Report;
 // the error is for what kept the pass from running at all: a *ConfigError, a
 // *state.LockedError, an *UnknownTargetError or an unusable directory.
-func Reconcile(ctx context.Context, o Options) (*Report, error) {
+func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -31,6 +31,8 @@ func Reconcile(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer lock.Unlock()
+	counts := newCount(o)
+	defer func() { counts.finish(report, err) }()
 	view, err := look(o.Store, o.Fallback)
 	if err != nil {
 		return nil, err
@@ -40,6 +42,7 @@ func Reconcile(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	p := newPass(o, view)
+	p.count = counts
 	defer p.clients.close()
 	p.runAll(ctx, view.Plan(selected, o.Force))
 	p.deliver(ctx)
@@ -67,6 +70,7 @@ type pass struct {
 	clients *clients
 	solvers *solvers
 	report  Report
+	count   *count
 
 	mu     sync.Mutex // guards the fields below, and report.Updated and report.Other
 	done   int
@@ -134,6 +138,7 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 		}
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			res.Took = time.Since(start)
+			p.count.issued(ctx, p.view.nickname(a.CA), a, res)
 			p.mu.Lock()
 			p.done++
 			p.mu.Unlock()

@@ -59,7 +59,7 @@ func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issu
 	if err != nil {
 		return nil, &acme.Problem{CA: client.name, Class: acme.ClassOperator, Err: fmt.Errorf("challenge method of %s: %w", t.File, err)}
 	}
-	return map[string]issue.Solver{"http-01": http01}, nil
+	return s.p.count.solvers(map[string]issue.Solver{"http-01": http01}), nil
 }
 
 // hook runs a challenge event; it is handled if one hook exits with 0.
@@ -68,6 +68,7 @@ func (s *solvers) hook(ctx context.Context, event string, args []string, stdin [
 		return false, nil
 	}
 	results, err := s.p.Hooks.Run(ctx, hooks.Event{Name: event, Args: args, Stdin: stdin, Env: env}, nil)
+	s.p.count.hooks(event, results)
 	errs := []error{err}
 	handled := false
 	for _, r := range results {

@@ -28,6 +28,7 @@ const (
 // NameStatus is one live name: wanted, or left in live/ by a target that is gone.
 type NameStatus struct {
 	Name, Label string
+	Target      string // file name in desired/; empty if nothing that can be read wants it
 	State       State
 	CA          string             // nickname of the CA that issued it, or will be asked; empty if unknown
 	Certificate *state.Certificate // the live one; nil if there is none
@@ -69,6 +70,7 @@ func (v *View) Status() []NameStatus {
 
 func (v *View) wanted(link string, t *config.Target, a plan.Action) NameStatus {
 	s := v.live(link)
+	s.Target = t.File
 	if last := v.Snapshot.Attempts[t.File]; last.Digest == t.Digest() { // a changed target starts afresh
 		s.Attempt, s.LastError = last, last.LastError
 	}

@@ -79,6 +79,8 @@ func TestHomesOfLibraries(t *testing.T) {
 		{"github.com/miekg/dns", "acme/acmetest or challenge"},
 		{"github.com/spf13/", "cmd/"},
 		{"go.yaml.in/yaml/", "config or cmd/certd"}, // settings and targets; answers of the response file,
+		{"github.com/prometheus/client_golang/", "metrics"},
+		{"github.com/prometheus/common/expfmt", "metrics"},
 		{"golang.org/x/term", "cmd/"},
 		{"github.com/rogpeppe/", "(tests only)"},
 		{"github.com/creack/pty", "(tests only)"},

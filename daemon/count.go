@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"certd/acme"
+	"certd/challenge"
 	"certd/hooks"
 	"certd/issue"
 	"certd/metrics"
@@ -32,6 +33,15 @@ type count struct {
 type phase struct {
 	name  string
 	begun time.Time
+}
+
+// newResponder is a responder whose requests are counted.
+func newResponder(m *metrics.Metrics) *challenge.Responder {
+	r := challenge.NewResponder()
+	if m != nil {
+		r.Count = func(result string) { m.Challenge("http-01", result) }
+	}
+	return r
 }
 
 // newCount begins a pass, under the lock: it takes up what others have counted
@@ -60,10 +70,11 @@ func (c *count) finish(report *Report, err error) {
 	}
 	end := time.Now()
 	r := metrics.Reconcile{Trigger: c.Trigger, Outcome: "ok", At: end, Took: end.Sub(c.start)}
-	if err != nil {
-		r.Errors = 1
-	} else {
+	switch {
+	case err == nil && report != nil:
 		r.Errors = report.errors()
+	default: // it did not run, or a panic is on its way
+		r.Errors = 1
 	}
 	if r.Errors > 0 {
 		r.Outcome = "error"

@@ -35,7 +35,7 @@ type RunOptions struct {
 	Options
 	Reload         <-chan os.Signal          // each one reloads conf/; nil never does
 	Sockets        map[string][]net.Listener // open already, by name: "status", "http" (port 80), "proxy" (port 402); Run closes them
-	MetricsHandler http.Handler              // serves /metrics; nil answers 404
+	MetricsHandler http.Handler              // serves /metrics; nil serves Options.Metrics, and answers 404 if that is nil, too
 }
 
 // Run is the daemon: it reconciles at once, then by schedule, when something
@@ -45,6 +45,9 @@ type RunOptions struct {
 func Run(ctx context.Context, o RunOptions) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.MetricsHandler == nil && o.Metrics != nil {
+		o.MetricsHandler = MetricsHandler(o.Store, o.Hooks, o.Metrics)
 	}
 	view, err := Look(o.Store)
 	if err != nil {
@@ -110,7 +113,7 @@ func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
 	l := &loop{
 		RunOptions: o,
 		reconcile:  reconcile,
-		responder:  challenge.NewResponder(),
+		responder:  newResponder(o.Metrics),
 		pulse:      &pulse{},
 		notifier:   newNotifier(o.Log),
 		ticks:      make(chan chan<- struct{}),
@@ -158,6 +161,9 @@ func (l *loop) turn(ctx context.Context) {
 	}
 	if l.running == "" && l.asked != "" {
 		l.begin(ctx)
+	}
+	if l.Metrics != nil {
+		l.Metrics.SetDaemon(l.nextPass(), l.reloadErr == nil)
 	}
 	l.pulse.turn(l.describe(now))
 	l.notifier.status(l.sentence(now))
@@ -207,7 +213,7 @@ func (l *loop) begin(ctx context.Context) {
 	}
 	o := l.Options
 	o.Targets, o.Force, o.Trigger, o.LockWait = nil, false, l.running, lockWait
-	o.Responder, o.Fallback = l.responder, l.fallback
+	o.Responder, o.Fallback, o.KeepCounters = l.responder, l.fallback, true
 	l.pulse.begin(&o)
 	l.Log.Debug("pass begins", "trigger", l.running)
 	go func() { l.done <- l.pass(ctx, o) }() // joined by finish, or by stop

@@ -24,7 +24,7 @@ func newSolvers(p *pass) *solvers {
 	if p.Responder != nil {
 		return &solvers{p: p, responder: p.Responder}
 	}
-	return &solvers{p: p, responder: challenge.NewResponder()}
+	return &solvers{p: p, responder: newResponder(p.Metrics)}
 }
 
 func (s *solvers) close() {

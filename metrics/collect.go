@@ -35,6 +35,12 @@ func (m *Metrics) gather(now time.Time) []prometheus.Metric {
 	for typ, n := range m.presented {
 		gauges = append(gauges, sample{"certd_challenges_presented", float64(n), []string{typ}})
 	}
+	if !m.view.Time.IsZero() {
+		gauges = append(gauges, sample{"certd_config_last_reload_successful", truth(m.view.ConfigOK && !m.unapplied), nil})
+	}
+	if !m.next.IsZero() {
+		gauges = append(gauges, sample{"certd_reconcile_next_timestamp_seconds", seconds(m.next), nil})
+	}
 	for _, s := range gauges {
 		out = append(out, metric(m.descs[s.family], prometheus.GaugeValue, s.value, s.labels))
 	}

@@ -36,6 +36,8 @@ type Metrics struct {
 	presented map[string]int // tokens now served, by challenge type
 	clock     clock
 	textfile  string
+	next      time.Time // the daemon's next pass; zero if there is no daemon
+	unapplied bool      // a configuration was read that could not be put into force
 }
 
 // New returns Metrics at zero.
@@ -102,6 +104,14 @@ func (m *Metrics) SetTextfile(path string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.textfile = path
+}
+
+// SetDaemon says when the daemon will make its next pass, zero if it does not
+// know, and whether the configuration that was read last is in force.
+func (m *Metrics) SetDaemon(next time.Time, applied bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.next, m.unapplied = next, !applied
 }
 
 // Handler serves the metrics, those of Go and of the process among them, in

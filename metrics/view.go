@@ -13,17 +13,16 @@ const maxNames = 1000
 // A View is what there is at one moment, as read from the configuration and the
 // state directory.
 type View struct {
-	Time          time.Time
-	ConfigOK      bool           // the last load of the configuration succeeded
-	ConfigLoaded  time.Time      // when it last did; zero leaves what was known
-	ConfigDigest  string         // first 8 hex digits of the effective configuration's hash; empty if unknown
-	CAs           []string       // nicknames in use: their counters start at 0
-	ByState       map[string]int // wants by state; nil if unknown
-	Names         []Name         // live names that are wanted
-	Orders        []Order        // open at a CA
-	HookPending   map[string]int // undelivered events by hook; an installed hook without any has 0
-	Interval      time.Duration  // expected between two passes; zero if unknown
-	NextReconcile time.Time      // zero if unknown
+	Time         time.Time
+	ConfigOK     bool           // the last load of the configuration succeeded
+	ConfigLoaded time.Time      // when it last did; zero leaves what was known
+	ConfigDigest string         // first 8 hex digits of the effective configuration's hash; empty if unknown
+	CAs          []string       // nicknames in use: their counters start at 0
+	ByState      map[string]int // wants by state; nil if unknown
+	Names        []Name         // live names that are wanted
+	Orders       []Order        // open at a CA
+	HookPending  map[string]int // undelivered events by hook; an installed hook without any has 0
+	Interval     time.Duration  // expected between two passes; zero if unknown
 }
 
 // A Name is one live name. Of a zero time there is no series.
@@ -95,7 +94,6 @@ func (v *View) samples() []sample {
 		out = append(out, sample{family, value, labels})
 	}
 	if !v.Time.IsZero() {
-		add(truth(v.ConfigOK), "certd_config_last_reload_successful")
 		add(v.Interval.Seconds(), "certd_reconcile_interval_seconds")
 	}
 	if v.ConfigDigest != "" {
@@ -108,9 +106,6 @@ func (v *View) samples() []sample {
 	}
 	for hook, n := range v.HookPending {
 		add(float64(n), "certd_hook_pending", hook)
-	}
-	if !v.NextReconcile.IsZero() {
-		add(seconds(v.NextReconcile), "certd_reconcile_next_timestamp_seconds")
 	}
 	v.orders(add)
 	for _, n := range v.Names {

@@ -69,7 +69,10 @@ func run(ctx context.Context, args []string, s streams) int {
 	a := &app{streams: s}
 	root := a.command()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
+	if c.CommandPath() == "certd check" {
+		return a.checkExit(c, err) // Nagios has codes of its own
+	}
 	if err == nil {
 		return exitOK
 	}
@@ -133,8 +136,9 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 	flags.StringVar(&a.responseFile, "response-file", "", "answers to questions, a YAML `FILE`; default conf/responses of the state directory")
 	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&a.logFormat, "log-format", "text", "text or json; logs go to standard error")
-	root.AddCommand(a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(),
+	root.AddCommand(a.quickstartCommand(), a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(), a.metricsCommand(),
 		a.cullCommand(), a.hooksCommand(), a.runCommand(), a.versionCommand())
+	root.AddCommand(a.redirectorCommand(), a.checkCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

@@ -82,6 +82,7 @@ func TestHomesOfLibraries(t *testing.T) {
 		{"github.com/prometheus/client_golang/", "metrics"},
 		{"github.com/prometheus/common/expfmt", "metrics"},
 		{"golang.org/x/term", "cmd/"},
+		{"github.com/AlecAivazis/", "cmd/"},
 		{"github.com/rogpeppe/", "(tests only)"},
 		{"github.com/creack/pty", "(tests only)"},
 		{"testing", "acme/acmetest or challenge/challengetest"},

@@ -22,6 +22,7 @@ func TestOnlyStateWrites(t *testing.T) {
 		"hooks":     {"Mkdir", "Chmod"},                         // a missing hook directory, at installation
 		"config":    {"OpenRoot"},                               // reads only
 		"packaging": {"MkdirAll", "Remove"},                     // a missing cron.d or tmpfiles.d; units of another kind
+		"cmd/certd": {"Mkdir", "Chmod"},                         // the webroot that quickstart was told
 	}
 	for _, s := range sources(t) {
 		if s.helper() || s.pkg == "state" {

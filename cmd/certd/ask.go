@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/AlecAivazis/survey/v2"
+	"github.com/AlecAivazis/survey/v2/terminal"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// errStopped says that somebody pressed Ctrl-C at a question.
+var errStopped = errors.New("stopped")
+
+// A choice is one answer among several: what stands in a response file, and
+// what a person reads.
+type choice struct{ value, label string }
+
+// A prompt is a question as it is put to a person.
+type prompt struct {
+	text    string
+	help    string   // a sentence that says what the answer means
+	initial string   // what the enter key alone answers
+	choices []choice // to choose from; none means free text
+	yesNo   bool
+}
+
+// An asker puts questions to the person at a terminal: with survey's menus where
+// the terminal can do that, else line by line, which also works over a serial
+// console, in an editor's shell, or from a pipe.
+type asker struct {
+	out   io.Writer
+	tty   *os.File // nil means line by line
+	in    io.Reader
+	lines *bufio.Reader
+}
+
+// newAsker asks on the command's own input and output. done ends a wait for an
+// answer.
+func newAsker(s streams, done <-chan struct{}) *asker {
+	a := &asker{out: s.out, in: s.in}
+	if f, ok := s.in.(*os.File); ok {
+		a.in = &patient{f, done}
+	}
+	a.lines = bufio.NewReader(io.LimitReader(a.in, 1<<20))
+	out, ok := s.out.(*os.File)
+	_, terminal := a.in.(*patient)
+	if ok && terminal && isTerminal(out) && term.IsTerminal(int(a.in.(*patient).Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != "" {
+		a.tty = out
+	}
+	return a
+}
+
+// say prints a paragraph at most 78 columns wide.
+func (a *asker) say(text string) {
+	fmt.Fprintln(a.out, wrap(text, 78))
+}
+
+// ask returns the answer: one of the choices' values, "yes" or "no", or text. A
+// line-by-line answer to a choice may be something else, which is for the caller
+// to judge. The error is errStopped, or that there is nobody to ask.
+func (a *asker) ask(ctx context.Context, p prompt) (string, error) {
+	fmt.Fprintln(a.out)
+	a.say(p.help)
+	if err := ctx.Err(); err != nil {
+		return "", errStopped
+	}
+	if a.tty == nil {
+		return a.askLine(ctx, p)
+	}
+	answer, err := a.askMenu(p)
+	if errors.Is(err, terminal.InterruptErr) || ctx.Err() != nil {
+		return "", errStopped
+	}
+	return strings.TrimSpace(answer), err
+}
+
+// askMenu asks with survey.
+func (a *asker) askMenu(p prompt) (string, error) {
+	stdio := survey.WithStdio(a.in.(*patient), a.tty, a.tty)
+	switch {
+	case p.yesNo:
+		yes := p.initial == "yes"
+		err := survey.AskOne(&survey.Confirm{Message: p.text, Default: yes}, &yes, stdio)
+		return yesOrNo(yes), err
+	case len(p.choices) == 0:
+		var text string
+		err := survey.AskOne(&survey.Input{Message: p.text, Default: p.initial}, &text, stdio)
+		return text, err
+	}
+	menu := &survey.Select{Message: p.text, PageSize: 15, Filter: func(typed, label string, _ int) bool {
+		return strings.Contains(strings.ToLower(label), strings.ToLower(typed))
+	}}
+	menu.Default = 0
+	for i, c := range p.choices {
+		menu.Options = append(menu.Options, c.label)
+		if c.value == p.initial {
+			menu.Default = i
+		}
+	}
+	var index int
+	err := survey.AskOne(menu, &index, stdio)
+	return p.choices[index].value, err
+}
+
+// askLine asks without moving the cursor.
+func (a *asker) askLine(ctx context.Context, p prompt) (string, error) {
+	shown := p.initial
+	for i, c := range p.choices {
+		fmt.Fprintf(a.out, "%3d) %s\n", i+1, c.label)
+		if c.value == p.initial {
+			shown = strconv.Itoa(i + 1)
+		}
+	}
+	if shown != "" {
+		shown = " [" + shown + "]"
+	}
+	fmt.Fprintf(a.out, "%s%s ", p.text, shown)
+	line, err := a.lines.ReadString('\n')
+	if ctx.Err() != nil {
+		fmt.Fprintln(a.out)
+		return "", errStopped
+	}
+	if err != nil && (line == "" || !errors.Is(err, io.EOF)) {
+		fmt.Fprintln(a.out)
+		return "", fmt.Errorf("nobody answers (%w); use --batch with --response-file", err)
+	}
+	answer := strings.TrimSpace(line)
+	if answer == "" {
+		return p.initial, nil
+	}
+	if i, err := strconv.Atoi(answer); err == nil && 1 <= i && i <= len(p.choices) {
+		return p.choices[i-1].value, nil
+	}
+	return answer, nil
+}
+
+// A patient file waits for input no longer than until done is closed, so that a
+// signal ends a question.
+type patient struct {
+	*os.File
+	done <-chan struct{}
+}
+
+// Read waits for input, looking up from time to time.
+func (p *patient) Read(b []byte) (int, error) {
+	fds := []unix.PollFd{{Fd: int32(p.Fd()), Events: unix.POLLIN}}
+	for {
+		select {
+		case <-p.done:
+			return 0, errStopped
+		default:
+		}
+		n, err := unix.Poll(fds, int((100 * time.Millisecond).Milliseconds()))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 0, fmt.Errorf("wait for an answer: %w", err)
+		}
+		if n > 0 {
+			return p.File.Read(b)
+		}
+	}
+}
+
+func yesOrNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
+// wrap breaks text at spaces into lines of at most width characters where it can.
+func wrap(text string, width int) string {
+	var out strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		length := len([]rune(word))
+		switch {
+		case column == 0:
+		case column+1+length > width:
+			out.WriteByte('\n')
+			column = 0
+		default:
+			out.WriteByte(' ')
+			column++
+		}
+		out.WriteString(word)
+		column += length
+	}
+	return out.String()
+}

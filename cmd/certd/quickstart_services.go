@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"certd/acme"
+	"certd/packaging"
+	"certd/state"
+)
+
+// services is how certd can be made to run by itself on this machine.
+type services struct {
+	root     string // where units and crontabs go; empty means this machine
+	found    []packaging.Found
+	stateDir string
+	hookDirs []string // that are not the default ones
+}
+
+func findServices(root, stateDir string, hookDirs []string) services {
+	return services{root: root, stateDir: stateDir, hookDirs: hookDirs, found: packaging.Detect(root)}
+}
+
+// may reports whether the user may install units and crontabs.
+func (v services) may() bool { return v.root != "" || os.Geteuid() == 0 }
+
+// systemd reports whether units are of any use.
+func (v services) systemd() bool {
+	return v.may() && (v.root != "" || packaging.Suggest(v.root) == packaging.Timer)
+}
+
+// suggest is the answer to run that suits the machine.
+func (v services) suggest() string {
+	switch kind := packaging.Suggest(v.root); {
+	case !v.may() || kind == packaging.None && v.root == "":
+		return runNothing
+	case kind == packaging.None:
+		return runTimer
+	default:
+		return string(kind)
+	}
+}
+
+// rivals are what starts certd or acmetool besides what Install manages and
+// what was asked for.
+func (v services) rivals(run string) []packaging.Found {
+	return slices.DeleteFunc(slices.Clone(v.found), func(f packaging.Found) bool {
+		return !f.Enabled || f.Managed || f.Program == "certd" && (f.Kind == packaging.Redirector || string(f.Kind) == run)
+	})
+}
+
+// options are what packaging needs to know of the answers.
+func (v services) options(s *setup) (packaging.Options, error) {
+	binary, err := os.Executable()
+	if err != nil {
+		return packaging.Options{}, fmt.Errorf("find my own program: %w", err)
+	}
+	dir, err := filepath.Abs(v.stateDir)
+	if err != nil {
+		return packaging.Options{}, fmt.Errorf("state directory: %w", err)
+	}
+	o := packaging.Options{Kind: packaging.Kind(s.answers["run"]), Binary: binary, StateDir: dir, Root: v.root,
+		Redirector: s.answers["install-redirector-systemd"] == "yes"}
+	if o.Kind == runNothing {
+		o.Kind = packaging.None
+	}
+	for _, hooks := range v.hookDirs {
+		if hooks, err = filepath.Abs(hooks); err != nil {
+			return o, fmt.Errorf("hook directory: %w", err)
+		}
+		o.HookDirs = append(o.HookDirs, hooks)
+	}
+	switch method := s.answers["choose-method"]; method {
+	case "listen":
+		o.Sockets = []string{packaging.SocketHTTP}
+	case "proxy":
+		o.Sockets = []string{packaging.SocketProxy}
+	case "webroot":
+		o.WritePaths = []string{s.answers["webroot-path"]}
+	}
+	if file := s.settings.Metrics.Textfile; file != "" {
+		o.WritePaths = append(o.WritePaths, filepath.Dir(file))
+	}
+	return o, nil
+}
+
+// install makes certd run as was answered, and nothing else. Commands are run
+// only on this machine, and only if there is something to change.
+func (v services) install(ctx context.Context, s *setup, r *record) error {
+	if !v.may() {
+		return nil
+	}
+	o, err := v.options(s)
+	if err != nil {
+		return err
+	}
+	if s.answers["turn-off-others"] == "yes" {
+		v.turnOff(ctx, s.answers["run"], r)
+	}
+	if o.Kind == packaging.None && !o.Redirector && !slices.ContainsFunc(v.found, func(f packaging.Found) bool { return f.Managed }) {
+		return nil
+	}
+	before, enabled := packaging.Before(o), v.enabled(o)
+	if len(before) > 0 {
+		r.commands(ctx, v.root, before)
+	}
+	changes, err := packaging.Install(o, state.ReplaceFile)
+	changed := !enabled
+	for _, c := range changes {
+		r.add(c.Path, c.Action)
+		changed = changed || c.Action != packaging.Unchanged && c.Action != packaging.Kept
+	}
+	if err == nil && changed {
+		r.commands(ctx, v.root, packaging.After(o))
+	}
+	return err
+}
+
+// enabled reports whether the units of o start by themselves already.
+func (v services) enabled(o packaging.Options) bool {
+	has := func(kind packaging.Kind) bool {
+		return slices.ContainsFunc(v.found, func(f packaging.Found) bool { return f.Program == "certd" && f.Kind == kind && f.Enabled })
+	}
+	return (o.Kind == packaging.None || has(o.Kind)) && (!o.Redirector || has(packaging.Redirector))
+}
+
+// turnOff turns off what else starts certd or acmetool, or says how to.
+func (v services) turnOff(ctx context.Context, run string, r *record) {
+	for _, f := range v.rivals(run) {
+		if len(f.Commands) > 0 && v.root == "" {
+			r.commands(ctx, v.root, f.Commands)
+		} else {
+			r.todo = append(r.todo, f.What+": "+f.Advice)
+		}
+	}
+}
+
+// commands runs the commands one after the other; what fails is recorded. In
+// an image, below another root, they are left to its first boot.
+func (r *record) commands(ctx context.Context, root string, commands [][]string) {
+	for _, args := range commands {
+		text := strings.Join(args, " ")
+		if root != "" {
+			r.todo = append(r.todo, text)
+			continue
+		}
+		if err := command(ctx, args); err != nil {
+			r.errs = append(r.errs, fmt.Errorf("%s: %w", text, err))
+			continue
+		}
+		r.ran = append(r.ran, text)
+	}
+}
+
+// command runs one command, for at most a minute.
+func command(ctx context.Context, args []string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, args[0], args[1:]...)
+	c.WaitDelay = 5 * time.Second
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	if err := c.Run(); err != nil {
+		return errors.New(strings.TrimSpace(err.Error() + ": " + acme.Sanitize(out.String())))
+	}
+	return nil
+}

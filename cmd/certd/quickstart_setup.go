@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"certd/acme"
+	"certd/config"
+	"certd/daemon"
+	"certd/state"
+)
+
+// A setup is what quickstart finds and what it decides. Nothing is written
+// before all of it is decided.
+type setup struct {
+	// What there is.
+	store    *state.Store
+	settings *config.Settings
+	present  *config.Target // conf/target
+	old      responses      // of conf/responses
+	hookDir  string
+	servers  []string // programs that are served with certificates and run here
+	services services
+	expert   bool
+
+	// What has been decided.
+	answers   responses       // by question; one that was not asked has no entry
+	ca        config.CA       // as it shall be in conf/certd.yaml
+	custom    bool            // a CA with a URL of its own, not yet in conf/certd.yaml
+	untrusted bool            // its TLS certificate is from nobody this machine knows
+	account   bool            // we have an account there
+	directory *acme.Directory // nil until the CA could be asked
+	userAgent string
+}
+
+// newSetup reads what there is; a mistake in conf/ has to be put right first.
+func (a *app) newSetup(root string, expert bool) (*setup, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	s := &setup{store: store, expert: expert, hookDir: a.hookDirs[0], answers: responses{}, userAgent: "certd/" + version,
+		servers: runningServers("/proc"), services: findServices(root, store.Dir(), a.hookDirs)}
+	if s.settings, err = config.LoadSettings(store.Dir()); err != nil {
+		return nil, &daemon.ConfigError{Err: err}
+	}
+	targets, err := config.LoadTargets(store.Dir())
+	if err != nil {
+		return nil, &daemon.ConfigError{Err: err}
+	}
+	s.present = targets.Default
+	if s.old, err = readResponses(store.Path("conf", "responses"), true); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// presentCA is the name of the CA that targets use now.
+func (s *setup) presentCA() string {
+	name := ""
+	if len(s.present.CAs) > 0 {
+		name = s.present.CAs[0]
+	}
+	ca, err := s.settings.CA(name)
+	if err != nil {
+		return "letsencrypt"
+	}
+	if _, err := s.settings.CA(ca.Name); err != nil {
+		return ca.Directory // conf/target has a URL that nobody has named
+	}
+	return ca.Name
+}
+
+// meet asks a CA for its directory. A CA whose TLS certificate is not trusted is
+// no error if it has a URL of its own: the next question is for its roots.
+func (s *setup) meet(ctx context.Context, ca config.CA) error {
+	s.ca, s.directory, s.untrusted, s.account = ca, nil, false, false
+	roots, err := ca.RootsPEM()
+	if err != nil {
+		return err
+	}
+	client, err := acme.New(acme.Options{Name: ca.Name, Directory: ca.Directory, RootsPEM: roots, UserAgent: s.userAgent, Timeout: 20 * time.Second})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	directory, err := client.Directory(ctx)
+	if err != nil && isUntrusted(err) && s.custom && ca.Bundle == "" {
+		s.untrusted = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.directory = directory
+	account, err := s.store.Account(ca.Directory)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.account = account != nil && account.URL != ""
+	return nil
+}
+
+// describe says what a CA's directory says.
+func (s *setup) describe() string {
+	if s.directory == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%s answers at %s.", s.ca.Name, s.ca.Directory)
+	if s.directory.Terms != "" {
+		text += " Terms of service: " + acme.Sanitize(s.directory.Terms) + "."
+	}
+	if names := s.profiles(); len(names) > 0 {
+		text += " Profiles: " + join(names) + "."
+	}
+	if s.directory.EABRequired {
+		text += " It wants an external account binding (EAB)."
+	}
+	if s.account {
+		text += " There is an account at this CA already; it will be used."
+	}
+	return text
+}

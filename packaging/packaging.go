@@ -157,6 +157,7 @@ func (o Options) file(at, template string) File {
 		"@CERTD@", o.command(),
 		"@STATEPATHS@", o.statePaths(),
 		"@HOMES@", o.homes(),
+		"@READHOMES@", o.readHomes(),
 		"@SECRETS@", o.secrets(),
 		"@STATE@", o.StateDir,
 		"@USER@", o.user(),
@@ -214,19 +215,25 @@ func (o Options) writable() []string {
 
 // homes hides the homes of users, but for what is to be written there.
 func (o Options) homes() string {
-	var inHomes []string
-	for _, p := range o.writable() {
-		if below(p, "/home") || below(p, "/root") || below(p, "/run/user") {
-			inHomes = append(inHomes, p)
-		}
-	}
+	inHomes := slices.DeleteFunc(o.writable(), func(p string) bool { return !inHome(p) })
 	if len(inHomes) == 0 {
 		return "ProtectHome=yes"
 	}
 	return "ProtectHome=tmpfs\nBindPaths=-" + strings.Join(inHomes, " -")
 }
 
-func below(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
+// readHomes hides them from the redirector, unless it has to read there.
+func (o Options) readHomes() string {
+	if inHome(o.StateDir) || slices.ContainsFunc(o.WritePaths, inHome) {
+		return "ProtectHome=read-only"
+	}
+	return "ProtectHome=yes"
+}
+
+// inHome reports whether ProtectHome= would hide a path.
+func inHome(p string) bool {
+	return slices.ContainsFunc([]string{"/home/", "/root/", "/run/user/"}, func(dir string) bool { return strings.HasPrefix(p+"/", dir) })
+}
 
 // secrets are what the redirector may not see.
 func (o Options) secrets() string {

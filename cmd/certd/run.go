@@ -10,11 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"certd/daemon"
+	"certd/hooks"
 	"certd/state"
 )
 
 func (a *app) runCommand() *cobra.Command {
-	return &cobra.Command{
+	var hooksSocket string
+	c := &cobra.Command{
 		Use:   "run",
 		Short: "Run as a daemon: renew what is due when it is due",
 		Long: `Reconciles at once, by the schedule in conf/certd.yaml, when something comes due, and
@@ -36,6 +38,9 @@ Under systemd it uses Type=notify, WatchdogSec= and sockets named http, proxy, s
 			if err != nil {
 				return err
 			}
+			if hooksSocket != "" {
+				options.Hooks = &hooks.Remote{Socket: hooksSocket}
+			}
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)
 			defer signal.Stop(hup)
@@ -46,6 +51,8 @@ Under systemd it uses Type=notify, WatchdogSec= and sockets named http, proxy, s
 			return daemon.Run(cmd.Context(), options)
 		},
 	}
+	c.Flags().StringVar(&hooksSocket, "hooks-socket", "", "have hooks run by certd hooks serve behind this unix socket `FILE`, as root")
+	return c
 }
 
 func (a *app) runOptions(store *state.Store) (daemon.RunOptions, error) {
@@ -60,6 +67,7 @@ func (a *app) runOptions(store *state.Store) (daemon.RunOptions, error) {
 			Answers:   answers,
 			Log:       a.log,
 			UserAgent: "certd/" + version,
+			Metrics:   newMetrics(),
 		},
 	}, nil
 }

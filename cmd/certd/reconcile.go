@@ -61,6 +61,8 @@ func (a *app) reconcile(ctx context.Context, targets []string, force bool) (*dae
 		Log:       a.log,
 		Progress:  func(p daemon.Progress) { a.screen.show(a.log, p) },
 		UserAgent: "certd/" + version,
+		Trigger:   a.trigger(),
+		Metrics:   newMetrics(),
 	})
 }
 

@@ -136,9 +136,10 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 	flags.StringVar(&a.responseFile, "response-file", "", "answers to questions, a YAML `FILE`; default conf/responses of the state directory")
 	flags.StringVar(&a.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&a.logFormat, "log-format", "text", "text or json; logs go to standard error")
-	root.AddCommand(a.quickstartCommand(), a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(), a.metricsCommand(),
+	root.AddCommand(a.quickstartCommand(), a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(),
 		a.cullCommand(), a.hooksCommand(), a.runCommand(), a.versionCommand())
 	root.AddCommand(a.redirectorCommand(), a.checkCommand())
+	root.AddCommand(a.metricsCommand())
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}

@@ -12,6 +12,7 @@ import (
 // one it does nothing.
 type notifier struct {
 	log      *slog.Logger
+	tell     func(state string) error
 	watchdog time.Duration // the manager's limit; 0 without
 	fed      time.Time
 	said     string
@@ -22,11 +23,15 @@ func newNotifier(log *slog.Logger) notifier {
 	if err != nil {
 		log.Warn("watchdog not used", "err", err.Error())
 	}
-	return notifier{log: log, watchdog: limit}
+	tell := func(state string) error {
+		_, err := sd.SdNotify(false, state)
+		return err
+	}
+	return notifier{log: log, tell: tell, watchdog: limit}
 }
 
 func (n *notifier) send(state string) {
-	if _, err := sd.SdNotify(false, state); err != nil {
+	if err := n.tell(state); err != nil {
 		n.log.Warn("service manager not told", "state", state, "err", err.Error())
 	}
 }

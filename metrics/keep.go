@@ -136,7 +136,8 @@ func (k *keptSeries) values(f family) (labels []string, ok bool) {
 	case counter:
 		return labels, k.Value >= 0 && len(k.Counts) == 0
 	case histogram:
-		return labels, k.Value >= 0 && len(k.Counts) == len(f.buckets)+1
+		const most = 1 << 53 // what Prometheus can count to
+		return labels, k.Value >= 0 && len(k.Counts) == len(f.buckets)+1 && !slices.ContainsFunc(k.Counts, func(n uint64) bool { return n > most })
 	}
 	return labels, len(k.Counts) == 0
 }

@@ -205,10 +205,15 @@ func TestRunReloads(t *testing.T) {
 	}
 	s.write("acme/desired/www.example.test", "")
 	waitFor(t, "a certificate under the old configuration", s.isLive("www.example.test"))
+	s.write("acme/conf/target", "reqest: {}\n")
+	s.write("acme/desired/web.example.test", "")
+	waitFor(t, "a certificate under the old defaults", s.isLive("web.example.test"))
+	r.healthy(first, "conf/target")
+	s.write("acme/conf/target", "request: {challenge: {method: listen}}\n")
 
 	s.settings(ca, fmt.Sprintf("listen: 127.0.0.1:%d\nresponder: 127.0.0.1:%d\n", second, taken))
 	r.signal(syscall.SIGHUP)
-	r.healthy(second, "1 certificate")
+	r.healthy(second, "2 certificates")
 	if _, body, err := get(second, "/healthz", ""); err != nil || strings.Contains(body, "trouble") {
 		t.Errorf("healthz after it was mended: %q, %v", body, err)
 	}

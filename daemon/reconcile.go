@@ -26,7 +26,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	lock, err := o.lock(ctx)
+	lock, err := Lock(ctx, o.Store, o.LockWait, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -51,15 +51,15 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	return &p.report, nil
 }
 
-// lock takes the lock, and says for whom it waits.
-func (o *Options) lock(ctx context.Context) (*state.Lock, error) {
-	lock, err := o.Store.Lock(ctx, 0)
+// Lock takes the lock of store, waiting at most wait, and logs for whom it waits.
+func Lock(ctx context.Context, store *state.Store, wait time.Duration, log *slog.Logger) (*state.Lock, error) {
+	lock, err := store.Lock(ctx, 0)
 	locked, ok := errors.AsType[*state.LockedError](err)
-	if !ok || o.LockWait == 0 {
+	if !ok || wait <= 0 {
 		return lock, err
 	}
-	o.Log.Info("waiting for another certd", "process", locked.PID, "lock", locked.Path, "at_most", o.LockWait)
-	return o.Store.Lock(ctx, o.LockWait)
+	log.Info("waiting for another certd", "process", locked.PID, "lock", locked.Path, "at_most", wait)
+	return store.Lock(ctx, wait)
 }
 
 // A pass is one run of Reconcile.

@@ -29,7 +29,7 @@ targets that are gone. Never deletes what live/ points to, nor any key.`,
 				return err
 			}
 			if !dryRun {
-				lock, err := store.Lock(cmd.Context(), a.lockWait())
+				lock, err := daemon.Lock(cmd.Context(), store, a.lockWait(), a.log)
 				if err != nil {
 					return err
 				}

@@ -68,7 +68,7 @@ func (a *app) want(ctx context.Context, args []string, opts config.NewTarget) (s
 	if file, ok, err := covered(store, opts); ok || err != nil {
 		return file, err
 	}
-	lock, err := store.Lock(ctx, a.lockWait())
+	lock, err := daemon.Lock(ctx, store, a.lockWait(), a.log)
 	if err != nil {
 		return "", err
 	}
@@ -151,7 +151,7 @@ func (a *app) unwant(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	lock, err := store.Lock(ctx, a.lockWait())
+	lock, err := daemon.Lock(ctx, store, a.lockWait(), a.log)
 	if err != nil {
 		return err
 	}

@@ -266,6 +266,31 @@ func TestRunStopsInTime(t *testing.T) {
 	r.terminate()
 }
 
+// TestRunSecondSignal: who cannot wait for a hook that does not heed SIGTERM sends
+// another signal.
+func TestRunSecondSignal(t *testing.T) {
+	t.Parallel()
+	ca := acmetest.StartT(t, acmetest.Options{})
+	s, _ := daemonSite(t, ca)
+	s.write("hooks/deaf", "#!/bin/sh\ntrap '' TERM\ntouch "+s.dir+"/heard\nsleep 30\n")
+	if err := os.Chmod(filepath.Join(s.hooks, "deaf"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.write("acme/desired/www.example.test", "")
+	r := s.daemon(nil)
+	waitFor(t, "the hook runs", func() bool { _, err := os.Stat(s.dir + "/heard"); return err == nil })
+	r.signal(syscall.SIGTERM)
+	waitFor(t, "the daemon is stopping", func() bool { return strings.Contains(r.log.String(), "msg=stopping") })
+	r.signal(syscall.SIGTERM)
+	<-r.done
+	if status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGTERM {
+		t.Errorf("it ended with %v, want by the second signal", r.cmd.ProcessState)
+	}
+	if s.checkLive(); !s.isLive("www.example.test")() {
+		t.Error("the certificate that was there before is gone")
+	}
+}
+
 // A gate holds up requests that finalize orders.
 type gate struct {
 	mu     sync.Mutex

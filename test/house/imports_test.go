@@ -81,6 +81,8 @@ func TestHomesOfLibraries(t *testing.T) {
 		{"go.yaml.in/yaml/", "config or cmd/certd"}, // settings and targets; answers of the response file,
 		{"github.com/prometheus/client_golang/", "metrics"},
 		{"github.com/prometheus/common/expfmt", "metrics"},
+		{"github.com/robfig/cron/", "daemon"},
+		{"github.com/coreos/go-systemd/", "daemon or cmd/"},
 		{"golang.org/x/term", "cmd/"},
 		{"github.com/AlecAivazis/", "cmd/"},
 		{"github.com/rogpeppe/", "(tests only)"},

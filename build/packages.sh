@@ -16,6 +16,9 @@ need openssl openssl
 need shellcheck shellcheck
 need prometheus prometheus
 need prometheus-node-exporter prometheus-node-exporter
+need nagios4 nagios4-core
+need nrpe nagios-nrpe-server
+need /usr/lib/nagios/plugins/check_nrpe nagios-nrpe-plugin
 need gcc "gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 
@@ -56,7 +59,7 @@ rm -f "$log"
 
 # Nor shall they start at the next boot: they are here for the tests alone.
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; then
-	for service in nginx haproxy; do
+	for service in nginx haproxy nagios4 nagios-nrpe-server; do
 		case " $missing " in
 		*" $service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
 		esac

@@ -65,8 +65,8 @@ missing and unlinked ones, failed attempts, undelivered hook events, files that 
 be used, and whether anything reconciles at all (--stale).
 
 -w and -c are what must be left: a share of the lifetime ("33%") or days ("20", also
-"20:"). By default 25% and 10%, but never before three quarters and three tenths of
-the time from the renewal point to the expiry, so that a late renewal is no alarm.
+"20:"). By default 25% and 10%, but at most three quarters and three tenths of the time
+from the renewal point to the expiry, so that what is not due yet is no alarm.
 
 Exit: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN, also for wrong usage and --help.`,
 		Example: `  certd check
@@ -99,25 +99,30 @@ func (a *app) check(ctx context.Context, f checkFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	done := make(chan *checkReport, 1)
-	go func() { done <- a.examine(limits, names) }() // a file system that hangs cannot be called back; the process ends
-	timeout := time.NewTimer(time.Duration(f.seconds) * time.Second)
-	defer timeout.Stop()
-	var report *checkReport
-	select {
-	case report = <-done:
-	case <-timeout.C:
-		report = &checkReport{}
-		report.add(checkCritical, "%s could not be read within %s", a.stateDir, plural(f.seconds, "second"))
-	case <-ctx.Done():
-		report = &checkReport{}
-		report.add(checkUnknown, "interrupted")
-	}
+	report := within(ctx, time.Duration(f.seconds)*time.Second, a.stateDir, func() *checkReport { return a.examine(limits, names) })
 	status := report.print(a.out, f.verbose)
 	if status == checkOK {
 		return nil
 	}
 	return &exitError{code: int(status)}
+}
+
+// within calls examine and gives up after a time. A file system that hangs cannot
+// be called back: its goroutine ends with the process, which ends now.
+func within(ctx context.Context, limit time.Duration, dir string, examine func() *checkReport) *checkReport {
+	done := make(chan *checkReport, 1)
+	go func() { done <- examine() }()
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	r := &checkReport{}
+	select {
+	case r = <-done:
+	case <-timeout.C:
+		r.add(checkCritical, "%s could not be read within %s", dir, duration(limit))
+	case <-ctx.Done():
+		r.add(checkUnknown, "interrupted")
+	}
+	return r
 }
 
 // checkNames reads the arguments.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,9 @@ import (
 func MeasureState(store *state.Store, runner HookRunner, m *metrics.Metrics) error {
 	data, err := store.LoadCounters()
 	if err == nil && data != nil {
-		err = m.Restore(data)
+		if err = m.Restore(data); err != nil {
+			err = fmt.Errorf("%s: %w; the next run begins at 0", store.Path("counters.json"), err)
+		}
 	}
 	view, lookErr := Look(store)
 	if lookErr != nil {

@@ -215,9 +215,9 @@ func (x *examination) margin(links []string) (shortest time.Duration, ok bool) {
 	return shortest, ok
 }
 
-// reconciled judges whether anything reconciles: by counters.json, which is
-// written after every pass, and where there is none by what is due and was not
-// tried.
+// reconciled judges whether anything reconciles: by counters.json where metrics
+// are wanted, since every pass writes it then, and always by what is due and was
+// not tried.
 func (x *examination) reconciled() {
 	counters, err := os.Stat(x.store.Path("counters.json"))
 	if err == nil {
@@ -229,7 +229,9 @@ func (x *examination) reconciled() {
 	for _, c := range x.view.Snapshot.Certificates {
 		x.last = later(x.last, c.Created)
 	}
-	if err == nil && len(x.acts) > 0 && x.now.Sub(x.last) > x.stale {
+	sinks := x.view.Settings.Metrics
+	kept := err == nil && (sinks.Textfile != "" || sinks.StatsD != "" || sinks.Graphite != "")
+	if kept && len(x.acts) > 0 && x.now.Sub(x.last) > x.stale {
 		x.add(checkWarning, "no reconcile for %s: does its timer, cron entry or daemon run?", duration(x.now.Sub(x.last)))
 		return
 	}

@@ -209,8 +209,9 @@ func TestCheckFindings(t *testing.T) {
 		}, 2, "www.example.com expired 24 hours ago, and 1 more problem"},
 		{"rubbish in certs", "", func(s *checkSite) { s.good(www); s.must(os.WriteFile(s.path("certs", "x"), nil, 0o644)) }, 1, "certs/x cannot be used"},
 		{"others may write there", "", func(s *checkSite) { s.good(www); s.must(os.Chmod(s.path("keys"), 0o777)) }, 2, "lets others write there"},
-		{"reconcile has stopped", "", func(s *checkSite) { s.good(www); s.recent(www); s.counters(50 * time.Hour) }, 1, "no reconcile for 2 days"},
-		{"reconcile is less frequent", "--stale 72h", func(s *checkSite) { s.good(www); s.counters(50 * time.Hour) }, 0, "last_reconcile="},
+		{"reconcile has stopped", "", func(s *checkSite) { s.good(www); s.quiet(www, "metrics: {textfile: /run/x/certd.prom}\n") }, 1, "no reconcile for 2 days"},
+		{"reconcile is less frequent", "--stale 72h", func(s *checkSite) { s.good(www); s.quiet(www, "metrics: {textfile: /run/x/certd.prom}\n") }, 0, "last_reconcile=1"},
+		{"counters that nobody keeps any more", "", func(s *checkSite) { s.good(www); s.quiet(www, "") }, 0, "last_reconcile=1"},
 		{"due and never tried", "", func(s *checkSite) { s.want(www); s.acmetools(s.certificate(www, []string{www}, 63*day, 90*day)) }, 1, "has been due for 3 days and is not tried"},
 		{"not wanted any more", "", func(s *checkSite) {
 			s.good(www)
@@ -270,9 +271,11 @@ func (s *checkSite) event(failures int, ago time.Duration, names ...string) {
 	s.must(err)
 }
 
-// recent makes the certificates look as if they had been published long ago.
-func (s *checkSite) recent(name string) {
+// quiet makes the last sign of a reconcile 50 hours old, under these settings.
+func (s *checkSite) quiet(name, settings string) {
 	s.t.Helper()
+	s.must(s.store.WriteConf("certd.yaml", []byte(settings)))
+	s.counters(50 * time.Hour)
 	id, err := os.Readlink(s.path("live", name))
 	s.must(err)
 	s.acmetools(filepath.Base(id))

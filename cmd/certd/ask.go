@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,7 +49,7 @@ type asker struct {
 func newAsker(s streams, done <-chan struct{}) *asker {
 	a := &asker{out: s.out, in: s.in}
 	if f, ok := s.in.(*os.File); ok {
-		a.in = &patient{f, done}
+		a.in = &patient{File: f, done: done}
 	}
 	a.lines = bufio.NewReader(io.LimitReader(a.in, 1<<20))
 	out, ok := s.out.(*os.File)
@@ -144,16 +145,19 @@ func (a *asker) askLine(ctx context.Context, p prompt) (string, error) {
 }
 
 // A patient file waits for input no longer than until done is closed, so that a
-// signal ends a question.
+// signal ends a question. It hands out control sequences, such as the terminal's
+// word on where the cursor is, apart from what was typed before and behind:
+// survey would lose that.
 type patient struct {
 	*os.File
-	done <-chan struct{}
+	done  <-chan struct{}
+	ahead []byte // read, and not yet handed out
 }
 
 // Read waits for input, looking up from time to time.
 func (p *patient) Read(b []byte) (int, error) {
 	fds := []unix.PollFd{{Fd: int32(p.Fd()), Events: unix.POLLIN}}
-	for {
+	for len(p.ahead) == 0 {
 		select {
 		case <-p.done:
 			return 0, errStopped
@@ -163,10 +167,39 @@ func (p *patient) Read(b []byte) (int, error) {
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return 0, fmt.Errorf("wait for an answer: %w", err)
 		}
-		if n > 0 {
-			return p.File.Read(b)
+		if n <= 0 {
+			continue
+		}
+		buf := make([]byte, 4096)
+		if n, err = p.File.Read(buf); err != nil {
+			return 0, err
+		}
+		p.ahead = buf[:n]
+	}
+	n := copy(b, p.ahead[:piece(p.ahead)])
+	p.ahead = p.ahead[n:]
+	return n, nil
+}
+
+// piece is how long the first piece of input is: a control sequence, or what
+// stands before the next one.
+func piece(in []byte) int {
+	const escape = 0x1b
+	if in[0] != escape {
+		if i := bytes.IndexByte(in, escape); i > 0 {
+			return i
+		}
+		return len(in)
+	}
+	if len(in) < 3 || in[1] != '[' {
+		return min(len(in), 3) // ESC alone, ESC O and a letter
+	}
+	for i, c := range in[2:] {
+		if 0x40 <= c && c <= 0x7e {
+			return i + 3
 		}
 	}
+	return len(in)
 }
 
 func yesOrNo(yes bool) string {

@@ -162,18 +162,20 @@ func takeServer(ctx context.Context, s *setup, answer string) (string, error) {
 
 // takeDirectory takes the URL of any CA. One that is known is called by its name.
 func takeDirectory(ctx context.Context, s *setup, answer string) (string, error) {
+	if !strings.Contains(answer, "/") {
+		return "", fmt.Errorf("%q is no URL such as https://ca.internal/acme/acme/directory", answer)
+	}
 	ca, err := s.settings.CA(answer)
 	if err != nil {
 		return "", err
 	}
-	_, err = s.settings.CA(ca.Name)
-	if s.custom = err != nil || !strings.Contains(answer, "/"); s.custom {
-		if !strings.Contains(answer, "/") {
-			return "", fmt.Errorf("%q is no URL such as https://ca.internal/acme/acme/directory", answer)
-		}
+	if _, err = s.settings.CA(ca.Name); err != nil {
 		if ca.Name, err = s.newName(ca.Directory); err != nil {
 			return "", err
 		}
+		s.custom = true
+	} else {
+		s.custom = false
 	}
 	return answer, s.meet(ctx, ca)
 }

@@ -98,6 +98,9 @@ func (d *document) set(m *yaml.Node, value *yaml.Node, path ...string) {
 		return
 	default:
 		value.HeadComment, value.LineComment, value.FootComment = old.HeadComment, old.LineComment, old.FootComment
+		if value.Kind == old.Kind {
+			value.Style = old.Style
+		}
 		m.Content[i+1] = value
 	}
 	d.changed = true

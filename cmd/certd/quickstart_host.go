@@ -117,7 +117,7 @@ func serviceQuestions() []question {
 			choices: func(s *setup) []choice {
 				var out []choice
 				if s.services.systemd() {
-					out = []choice{{runTimer, "timer    systemd starts it every six hours (simple, nothing stays in memory)"},
+					out = []choice{{runTimer, "timer    systemd starts it every six hours; nothing stays in memory"},
 						{runDaemon, "daemon   it runs all the time, with metrics and exact times"}}
 				}
 				if s.services.may() {
@@ -132,13 +132,13 @@ func serviceQuestions() []question {
 			text: say("Turn these off?"),
 			help: func(s *setup) string {
 				var lines []string
-				for _, f := range s.services.rivals(s.answers["run"]) {
+				for _, f := range s.services.rivals(s.answers) {
 					lines = append(lines, f.What)
 				}
-				return "Certificates would be ordered twice, since this is installed, too: " + strings.Join(lines, "; ") + "."
+				return "Two of a kind would get in each other's way. Installed is: " + strings.Join(lines, "; ") + "."
 			},
 			when: func(s *setup) bool {
-				return s.answers["run"] != runNothing && len(s.services.rivals(s.answers["run"])) > 0
+				return len(s.services.rivals(s.answers)) > 0
 			},
 			optional: true,
 			initial:  say("yes"),

@@ -49,11 +49,14 @@ func (v services) suggest() string {
 	}
 }
 
-// rivals are what starts certd or acmetool besides what Install manages and
-// what was asked for.
-func (v services) rivals(run string) []packaging.Found {
+// rivals are what does certd's work besides what Install manages and what was
+// asked for: a second timer, or a second server on port 80.
+func (v services) rivals(answers responses) []packaging.Found {
 	return slices.DeleteFunc(slices.Clone(v.found), func(f packaging.Found) bool {
-		return !f.Enabled || f.Managed || f.Program == "certd" && (f.Kind == packaging.Redirector || string(f.Kind) == run)
+		if f.Kind == packaging.Redirector {
+			return !f.Enabled || f.Program == "certd" || answers["install-redirector-systemd"] != "yes"
+		}
+		return !f.Enabled || f.Managed || answers["run"] == runNothing || f.Program == "certd" && string(f.Kind) == answers["run"]
 	})
 }
 
@@ -66,6 +69,9 @@ func (v services) options(s *setup) (packaging.Options, error) {
 	dir, err := filepath.Abs(v.stateDir)
 	if err != nil {
 		return packaging.Options{}, fmt.Errorf("state directory: %w", err)
+	}
+	if inside, ok := strings.CutPrefix(dir, v.root+"/"); ok && v.root != "" {
+		dir = "/" + inside // as it is called once the image runs
 	}
 	o := packaging.Options{Kind: packaging.Kind(s.answers["run"]), Binary: binary, StateDir: dir, Root: v.root,
 		Redirector: s.answers["install-redirector-systemd"] == "yes"}
@@ -92,6 +98,18 @@ func (v services) options(s *setup) (packaging.Options, error) {
 	return o, nil
 }
 
+// check finds out whether install can do what was answered.
+func (v services) check(s *setup) error {
+	if !v.may() {
+		return nil
+	}
+	o, err := v.options(s)
+	if err == nil {
+		_, err = packaging.Plan(o)
+	}
+	return err
+}
+
 // install makes certd run as was answered, and nothing else. Commands are run
 // only on this machine, and only if there is something to change.
 func (v services) install(ctx context.Context, s *setup, r *record) error {
@@ -102,9 +120,7 @@ func (v services) install(ctx context.Context, s *setup, r *record) error {
 	if err != nil {
 		return err
 	}
-	if s.answers["turn-off-others"] == "yes" {
-		v.turnOff(ctx, s.answers["run"], r)
-	}
+	v.turnOff(ctx, s.answers, r)
 	if o.Kind == packaging.None && !o.Redirector && !slices.ContainsFunc(v.found, func(f packaging.Found) bool { return f.Managed }) {
 		return nil
 	}
@@ -133,9 +149,9 @@ func (v services) enabled(o packaging.Options) bool {
 }
 
 // turnOff turns off what else starts certd or acmetool, or says how to.
-func (v services) turnOff(ctx context.Context, run string, r *record) {
-	for _, f := range v.rivals(run) {
-		if len(f.Commands) > 0 && v.root == "" {
+func (v services) turnOff(ctx context.Context, answers responses, r *record) {
+	for _, f := range v.rivals(answers) {
+		if len(f.Commands) > 0 && v.root == "" && answers["turn-off-others"] == "yes" {
 			r.commands(ctx, v.root, f.Commands)
 		} else {
 			r.todo = append(r.todo, f.What+": "+f.Advice)

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"certd/acme"
 	"certd/config"
 	"certd/daemon"
+	"certd/hooks"
 	"certd/state"
 )
 
@@ -42,8 +47,15 @@ func (a *app) newSetup(root string, expert bool) (*setup, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := writable(store.Dir()); err != nil {
+		return nil, err
+	}
+	var hookDirs []string // units name them only if they are not where certd looks anyway
+	if !slices.Equal(a.hookDirs, hooks.DefaultDirs("")) {
+		hookDirs = a.hookDirs
+	}
 	s := &setup{store: store, expert: expert, hookDir: a.hookDirs[0], answers: responses{}, userAgent: "certd/" + version,
-		servers: runningServers("/proc"), services: findServices(root, store.Dir(), a.hookDirs)}
+		servers: runningServers("/proc"), services: findServices(root, store.Dir(), hookDirs)}
 	if s.settings, err = config.LoadSettings(store.Dir()); err != nil {
 		return nil, &daemon.ConfigError{Err: err}
 	}
@@ -56,6 +68,21 @@ func (a *app) newSetup(root string, expert bool) (*setup, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// writable says no in time to who may not write to the state directory, or make it.
+func writable(dir string) error {
+	for {
+		err := unix.Access(dir, unix.W_OK|unix.X_OK)
+		if err == nil {
+			return nil
+		}
+		if parent := filepath.Dir(dir); errors.Is(err, fs.ErrNotExist) && parent != dir {
+			dir = parent
+			continue
+		}
+		return fmt.Errorf("quickstart: write to %s: %w; run it as root, or with a --state directory of your own", dir, err)
+	}
 }
 
 // presentCA is the name of the CA that targets use now.

@@ -43,6 +43,9 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.services.check(s); err != nil {
+		return nil, &daemon.ConfigError{Err: fmt.Errorf("quickstart: %w; nothing was changed", err)}
+	}
 	lock, err := s.store.Lock(ctx, a.lockWait())
 	if err != nil {
 		return nil, err

@@ -148,4 +148,3 @@ func (d *dialogue) exit() int {
 		return -1
 	}
 }
-

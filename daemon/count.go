@@ -12,6 +12,7 @@ import (
 
 	"certd/acme"
 	"certd/challenge"
+	"certd/config"
 	"certd/hooks"
 	"certd/issue"
 	"certd/metrics"
@@ -80,10 +81,10 @@ func (c *count) finish(report *Report, err error) {
 		r.Outcome = "error"
 	}
 	c.Metrics.Reconcile(r)
-	wanted := c.refresh(end)
-	if !wanted && !c.KeepCounters {
+	if !c.KeepCounters && !c.wanted() {
 		return
 	}
+	c.refresh(end)
 	if err := c.write(); err != nil {
 		c.Log.Error("metrics not written", "err", err.Error())
 		if report != nil {
@@ -92,19 +93,26 @@ func (c *count) finish(report *Report, err error) {
 	}
 }
 
-// refresh looks at what the pass has left behind, and reports whether the
-// configuration wants metrics somewhere. If it cannot be read, that is where it
-// did before.
-func (c *count) refresh(now time.Time) (wanted bool) {
+// wanted reports whether the configuration wants metrics somewhere. If it cannot
+// be read, they go where they went before.
+func (c *count) wanted() bool {
+	settings, err := config.LoadSettings(c.Store.Dir())
+	if err != nil {
+		return c.Metrics.Textfile() != ""
+	}
+	m := settings.Metrics
+	return m.Textfile != "" || m.StatsD != "" || m.Graphite != ""
+}
+
+// refresh looks at what the pass has left behind.
+func (c *count) refresh(now time.Time) {
 	view, err := look(c.Store, c.Fallback)
 	if err != nil {
 		c.Metrics.SetView(unconfigured(c.Store, now))
-		return c.Metrics.Textfile() != ""
+		return
 	}
 	c.Metrics.SetView(view.metrics(c.Store, c.Hooks))
-	sinks := view.Settings.Metrics
-	c.Metrics.SetTextfile(sinks.Textfile)
-	return sinks.Textfile != "" || sinks.StatsD != "" || sinks.Graphite != ""
+	c.Metrics.SetTextfile(view.Settings.Metrics.Textfile)
 }
 
 // write keeps the counters and writes the textfile.

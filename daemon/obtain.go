@@ -43,6 +43,9 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 	if err != nil {
 		return nil, client, err
 	}
+	if err := p.checkKeyID(t); err != nil {
+		return nil, client, err
+	}
 	key := t.Key
 	if key.Algorithm == "" {
 		key.Algorithm = "ecdsa"
@@ -76,6 +79,19 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp.Error())
 	}
 	return cert, client, err
+}
+
+// checkKeyID makes sure that the key a target reuses is there before an order is
+// spent on it.
+func (p *pass) checkKeyID(t *config.Target) error {
+	if t.KeyID == "" {
+		return nil
+	}
+	if _, err := p.Store.LoadKey(t.KeyID); err != nil {
+		return &acme.Problem{Operation: "finalize", Class: acme.ClassOperator, Err: err,
+			Detail: fmt.Sprintf("request.key.id of desired/%s: %v; remove the line for a new key", t.File, err)}
+	}
+	return nil
 }
 
 // claim takes an order for a target: journaled orders belong to theirs.

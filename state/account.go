@@ -141,7 +141,7 @@ func (s *Store) SaveAccount(a *Account) error {
 	if err == nil {
 		err = t.saveKey(dir, keyID, pem, more)
 	}
-	if err == nil && more != nil {
+	if _, statErr := t.root.Lstat(dir + "/account.json"); err == nil && (more != nil || statErr == nil) {
 		err = t.putFile(dir+"/account.json", data, false)
 	}
 	if err != nil {

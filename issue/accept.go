@@ -36,6 +36,8 @@ type Accepted struct {
 	Leaf     *x509.Certificate
 	CertPEM  []byte // the leaf
 	ChainPEM []byte // the intermediates, leaf's issuer first, without a root; may be empty
+
+	certs []*x509.Certificate // the leaf and the intermediates
 }
 
 // Accept checks a downloaded chain (DER, RFC 8555 §7.4.2) in full and returns
@@ -205,7 +207,7 @@ func quote(s string) string {
 
 // publishable makes the PEM of a chain and reads it back.
 func publishable(ordered []*x509.Certificate) (*Accepted, error) {
-	a := &Accepted{CertPEM: encode(ordered[0])}
+	a := &Accepted{CertPEM: encode(ordered[0]), certs: ordered}
 	for _, cert := range ordered[1:] {
 		a.ChainPEM = append(a.ChainPEM, encode(cert)...)
 	}

@@ -78,14 +78,29 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 	if !sameNames(ids, r.open.Names) {
 		return nil, hopeless{r.nonsense("the authorizations of the CA's order are not for its names")}
 	}
-	all = slices.DeleteFunc(all, func(p *proof) bool { return p.authz.Status == acme.StatusValid })
+	todo := slices.DeleteFunc(slices.Clone(all), func(p *proof) bool { return p.authz.Status == acme.StatusValid })
 	var errs []error
-	for _, p := range all {
+	for _, p := range todo {
 		if err := r.choose(p); err != nil {
 			errs = append(errs, hopeless{err})
 		}
 	}
-	return all, join(errs)
+	if len(errs) > 0 {
+		todo = nil
+	}
+	r.sweep(ctx, others(all, todo))
+	return todo, join(errs)
+}
+
+// others returns the authorizations of all but todo.
+func others(all, todo []*proof) []*acme.Authorization {
+	var rest []*acme.Authorization
+	for _, p := range all {
+		if !slices.Contains(todo, p) {
+			rest = append(rest, p.authz)
+		}
+	}
+	return rest
 }
 
 // nameOf is the identifier that authz is for, as it was ordered (RFC 8555 §7.1.4).

@@ -80,6 +80,7 @@ type run struct {
 	open      acme.OpenOrder // as journaled
 	key       crypto.Signer  // of open.KeyID; nil until it is needed
 	at        string         // operation at work, for errors that are no Problem
+	unswept   bool           // an earlier run may have been killed and left answers to the order's challenges behind
 	leftovers []error        // of CleanUp
 	mu        sync.Mutex     // around Progress
 }
@@ -96,6 +97,7 @@ func (r *run) issue(ctx context.Context) (*Certificate, error) {
 		order, err = r.authorize(ctx, order)
 	}
 	if err == nil && order.Status == acme.StatusReady {
+		r.sweepOrder(ctx, order)
 		order, err = r.finalize(ctx, order)
 	}
 	if err != nil {

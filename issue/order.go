@@ -27,6 +27,7 @@ func (r *run) resume(ctx context.Context) (*acme.Order, error) {
 	if kid := r.Client.KID(); kid != "" && r.open.Account != "" && kid != r.open.Account {
 		return nil, r.forget() // another account's: the CA would not show it to us
 	}
+	r.unswept = r.open.KeyID == ""
 	r.step(r.firstName(), "order")
 	order, err := r.Client.Order(ctx, r.open.URL)
 	if gone(err) {
@@ -42,9 +43,7 @@ func (r *run) resume(ctx context.Context) (*acme.Order, error) {
 	if usable {
 		return order, nil
 	}
-	if order.Status == acme.StatusPending {
-		r.deactivate(ctx, order, nil)
-	}
+	r.letGo(ctx, order, nil)
 	return nil, r.forget()
 }
 
@@ -79,6 +78,7 @@ func (r *run) forget() error {
 	}
 	r.open.URL, r.open.KeyID, r.key = "", "", nil
 	r.open.Created, r.open.Expires = time.Time{}, time.Time{}
+	r.unswept = false
 	return nil
 }
 

@@ -177,12 +177,23 @@ func externalAccount(ca config.CA, d *acme.Directory) (*acme.EAB, error) {
 	return &acme.EAB{KeyID: kid, HMAC: hmac}, nil
 }
 
-// giveUp ends an order at its CA and in the journal (RFC 8555 §7.5.2).
+// giveUp ends an order at its CA and in the journal (RFC 8555 §7.5.2), and
+// removes what a run that was killed presented for it: as its target says, or
+// conf/target if it has none any more.
 func (c *clients) giveUp(ctx context.Context, open acme.OpenOrder) error {
 	client, err := c.get(ctx, open.Directory)
 	if err != nil {
 		return err
 	}
-	issuer := &issue.Issuer{Client: client.Client, Journal: c.p.Store, Keys: c.p.Store}
+	t := c.p.targets[open.Target]
+	if t == nil {
+		gone := *c.p.view.Targets.Default
+		gone.File, t = open.Target, &gone
+	}
+	solvers, err := c.p.solvers.forTarget(t, client)
+	if err != nil {
+		return err
+	}
+	issuer := &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: c.p.Store, Keys: c.p.Store}
 	return issuer.GiveUp(ctx, open)
 }

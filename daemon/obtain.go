@@ -55,6 +55,7 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 			Profile: t.Profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
 		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
 		KeyID:    t.KeyID,
+		Chain:    t.Chain,
 		Staple:   t.MustStaple,
 		SelfTest: t.Challenge.SelfTest,
 		Claim:    func(url string) bool { return p.claim(url, t.File) },
@@ -74,6 +75,9 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 	}
 	if problem := problemOf(err); problem != nil && problem.Type == "accountDoesNotExist" {
 		err = errors.Join(err, p.clients.forget(client)) // the next attempt looks the account up by its key
+	}
+	if err == nil && cert.Notice != "" {
+		p.Log.Warn("preferred chain not available", "target", a.Target, "err", cert.Notice)
 	}
 	if err == nil && cert.CleanUp != nil {
 		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp.Error())

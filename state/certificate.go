@@ -56,6 +56,8 @@ type certDir struct {
 	leaf  *x509.Certificate      // nil if it cannot be parsed
 	meta  *metaFile              // nil without a sound meta.json
 	keyed bool                   // the privkey link is there and right
+
+	keyMode fs.FileMode // of the key's file; zero if it is not to be seen
 }
 
 // readCertificate reads the certificate directory at dir as that of this ID, whose
@@ -260,7 +262,7 @@ func (c *certDir) readLinks(keys keyDir) error {
 	if target != "" && !c.keyed {
 		c.damage("privkey links to %s, which is not its key", target)
 	}
-	c.HasKey = keys.has(c.KeyID, c.keyed)
+	c.HasKey, c.keyMode = keys.look(c.KeyID, c.keyed)
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (s *Store) LoadKey(id string) (crypto.Signer, error) {
 	defer root.Close()
 	key, err := loadKey(root, "keys/"+id+"/privkey", id)
 	if err != nil {
-		return nil, fmt.Errorf("load key %s: %w", id, err)
+		return nil, s.explain("load key "+id, err)
 	}
 	return key, nil
 }
@@ -173,18 +173,21 @@ func (k keyDir) close() {
 	}
 }
 
-// has reports whether the key with this ID is there and not empty. A user who may
-// not look has to believe that the certificate is linked to it.
-func (k keyDir) has(id string, linked bool) bool {
+// look reports whether the key with this ID is there and not empty, and its mode. A
+// user who may not look has to believe that the certificate is linked to it.
+func (k keyDir) look(id string, linked bool) (has bool, mode fs.FileMode) {
 	if k.hidden {
-		return linked
+		return linked, 0
 	}
 	if k.root == nil {
-		return false
+		return false, 0
 	}
 	fi, err := k.root.Lstat(id + "/privkey")
 	if errors.Is(err, fs.ErrPermission) {
-		return linked
+		return linked, 0
 	}
-	return err == nil && fi.Mode().IsRegular() && fi.Size() > 0
+	if err != nil || !fi.Mode().IsRegular() {
+		return false, 0
+	}
+	return fi.Size() > 0, fi.Mode()
 }

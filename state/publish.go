@@ -13,8 +13,9 @@ import (
 
 // Publish makes an accepted certificate durable in certs/ and returns its ID. It
 // checks that n is of one piece: the bytes parse, the names and dates are those of
-// the leaf, and the key in keys/ is the leaf's. Nothing is written if the
-// certificate is there. It is not live before Link.
+// the leaf, and the key in keys/ is the leaf's, which it gives to whom n.Files
+// says. Nothing is written if the certificate is there and the key so. It is not
+// live before Link.
 func (s *Store) Publish(n NewCertificate) (id string, err error) {
 	id = CertID(n.URL)
 	t, err := s.writer()
@@ -24,6 +25,9 @@ func (s *Store) Publish(n NewCertificate) (id string, err error) {
 	entries, leaf, err := n.files()
 	if err == nil {
 		_, err = s.LoadKey(n.KeyID)
+	}
+	if err == nil {
+		err = t.giveKey(n.KeyID, n.Files)
 	}
 	if err == nil {
 		err = t.publish(id, leaf, entries)

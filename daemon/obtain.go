@@ -46,6 +46,9 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 	if err := p.checkKeyID(t); err != nil {
 		return nil, client, err
 	}
+	if err := state.Files(t.Files).Check(); err != nil {
+		return nil, client, &acme.Problem{CA: client.name, Class: acme.ClassOperator, Err: fmt.Errorf("desired/%s: %w", t.File, err)}
+	}
 	key := t.Key
 	if key.Algorithm == "" {
 		key.Algorithm = "ecdsa"
@@ -115,6 +118,7 @@ func (p *pass) install(a plan.Action, client *caClient, cert *issue.Certificate)
 		URL: cert.Open.URL, Directory: client.directory, Account: client.accountID, KeyID: cert.KeyID,
 		Cert: cert.CertPEM, Chain: cert.ChainPEM, Profile: cert.Open.Profile, Target: a.Target, Reason: cert.Open.Reason,
 		Names: cert.Open.Names, NotBefore: cert.Leaf.NotBefore.UTC(), NotAfter: cert.Leaf.NotAfter.UTC(),
+		Files: state.Files(p.targets[a.Target].Files),
 	})
 	if err != nil {
 		return fmt.Errorf("store certificate: %w", err)

@@ -38,6 +38,7 @@ func Reconcile(ctx context.Context, o Options) (*Report, error) {
 	}
 	p := newPass(o, view)
 	defer p.clients.close()
+	p.narrow()
 	p.runAll(ctx, view.Plan(selected, o.Force))
 	p.deliver(ctx)
 	p.giveUpStale(ctx, plan.Stale(view.input(selected, o.Force)))
@@ -54,7 +55,7 @@ type pass struct {
 	solvers *solvers
 	report  Report
 
-	mu     sync.Mutex // guards the fields below, and report.Updated and report.Other
+	mu     sync.Mutex // guards the fields below, and report.Broken, Updated and Other
 	done   int
 	total  int
 	claims map[string]string // order URL to target
@@ -71,11 +72,23 @@ func newPass(o Options, view *View) *pass {
 	for _, open := range view.Snapshot.Orders {
 		p.claims[open.URL] = open.Target
 	}
-	p.report.Broken = view.Snapshot.Broken
+	p.report.Broken = slices.Clone(view.Snapshot.Broken)
 	p.report.Mistakes = view.Targets.Errors
 	p.clients = newClients(p)
 	p.solvers = newSolvers(p)
 	return p
+}
+
+// narrow closes private keys that everybody may read.
+func (p *pass) narrow() {
+	if len(p.view.Snapshot.TooWide) == 0 {
+		return
+	}
+	if err := p.Store.Narrow(p.view.Snapshot.TooWide); err != nil {
+		p.other(err)
+		return
+	}
+	p.Log.Warn("private keys that everybody could read are closed; consider replacing them", "paths", p.view.Snapshot.TooWide)
 }
 
 // runAll works on every action, several at once at each CA, so that a slow CA
@@ -167,6 +180,7 @@ func (p *pass) publish(names []string, certID string) error {
 		}
 		p.mu.Lock()
 		p.report.Updated = append(p.report.Updated, name)
+		p.report.Broken = slices.DeleteFunc(p.report.Broken, func(b state.Broken) bool { return b.Live == name })
 		p.mu.Unlock()
 	}
 	return nil

@@ -33,13 +33,18 @@ func TestSIGKILLAtRandomMoments(t *testing.T) {
 	orders := &orderCounter{byName: make(map[string]int)}
 	ca := acmetest.StartT(t, acmetest.Options{Wrap: orders.wrap})
 	webroot := serveWebroot(t, ca.HTTPPort())
-	for i := range killSites {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			t.Parallel()
-			seed := uint64(time.Now().UnixNano())
-			t.Logf("seed %d", seed)
-			killLoop(t, webrootSite(t, ca, webroot), orders, i, rand.New(rand.NewPCG(seed, 0)))
-		})
+	t.Run("sites", func(t *testing.T) { // returns when all of them are done
+		for i := range killSites {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				seed := uint64(time.Now().UnixNano())
+				t.Logf("seed %d", seed)
+				killLoop(t, webrootSite(t, ca, webroot), orders, i, rand.New(rand.NewPCG(seed, 0)))
+			})
+		}
+	})
+	if rest, err := os.ReadDir(webroot); err != nil || len(rest) != 0 {
+		t.Errorf("the webroot after convergence: %v, %v; want it empty", rest, err)
 	}
 }
 

@@ -177,6 +177,13 @@ func externalAccount(ca config.CA, d *acme.Directory) (*acme.EAB, error) {
 	return &acme.EAB{KeyID: kid, HMAC: hmac}, nil
 }
 
+// known reports whether there is an account at the CA with this directory, so
+// that none is made only to give something up.
+func (c *clients) known(directory string) bool {
+	account, err := c.p.Store.Account(directory)
+	return err == nil && account.URL != ""
+}
+
 // giveUp ends an order at its CA and in the journal (RFC 8555 §7.5.2), and
 // removes what a run that was killed presented for it: as its target says, or
 // conf/target if it has none any more.

@@ -23,14 +23,21 @@ import (
 // what became of the attempt.
 func (p *pass) obtain(ctx context.Context, a plan.Action) error {
 	cert, client, err := p.issue(ctx, a)
+	var id string
 	if err == nil {
-		err = p.install(a, client, cert)
+		id, err = p.store(a, client, cert)
 	}
 	if err != nil {
 		p.saveFailure(ctx, a, err)
 		return err
 	}
-	return p.saveSuccess(a, client)
+	// From here on it is a success, even where something stands in the way of a
+	// live link: the next pass finds the certificate and links it.
+	err = p.publish(a.Links, id)
+	if closeErr := p.Store.CloseOrder(cert.Open); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("forget finished order: %w", closeErr))
+	}
+	return errors.Join(err, p.saveSuccess(a, client))
 }
 
 func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *caClient, error) {
@@ -101,35 +108,18 @@ func (p *pass) checkKeyID(t *config.Target) error {
 	return nil
 }
 
-// claim takes an order for a target: journaled orders belong to theirs.
-func (p *pass) claim(url, target string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if owner, ok := p.claims[url]; ok {
-		return owner == target
-	}
-	p.claims[url] = target
-	return true
-}
-
-// install writes the certificate and switches every live name the target owns.
-func (p *pass) install(a plan.Action, client *caClient, cert *issue.Certificate) error {
-	id, err := p.Store.Publish(state.NewCertificate{
+// store makes an accepted certificate durable.
+func (p *pass) store(a plan.Action, client *caClient, cert *issue.Certificate) (id string, err error) {
+	id, err = p.Store.Publish(state.NewCertificate{
 		URL: cert.Open.URL, Directory: client.directory, Account: client.accountID, KeyID: cert.KeyID,
 		Cert: cert.CertPEM, Chain: cert.ChainPEM, Profile: cert.Open.Profile, Target: a.Target, Reason: cert.Open.Reason,
 		Names: cert.Open.Names, NotBefore: cert.Leaf.NotBefore.UTC(), NotAfter: cert.Leaf.NotAfter.UTC(),
 		Files: state.Files(p.targets[a.Target].Files),
 	})
 	if err != nil {
-		return fmt.Errorf("store certificate: %w", err)
+		return "", fmt.Errorf("store certificate: %w", err)
 	}
-	if err := p.publish(a.Links, id); err != nil {
-		return err
-	}
-	if err := p.Store.CloseOrder(cert.Open); err != nil {
-		return fmt.Errorf("forget finished order: %w", err)
-	}
-	return nil
+	return id, nil
 }
 
 func (p *pass) saveSuccess(a plan.Action, client *caClient) error {

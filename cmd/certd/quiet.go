@@ -4,28 +4,24 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 )
 
 // A quietHandler leaves out, once a pass is told to stop, that whatever was under
 // way was canceled: one line at the end says so for all of it.
 type quietHandler struct {
 	slog.Handler
-	stopped *atomic.Bool
+	stopped func() bool
 }
 
-// quietAfter wraps a handler so that it is quiet when ctx has ended; stop ends
-// the watching.
-func quietAfter(ctx context.Context, h slog.Handler) (quiet slog.Handler, stop func() bool) {
-	stopped := new(atomic.Bool)
-	stop = context.AfterFunc(ctx, func() { stopped.Store(true) })
-	return &quietHandler{Handler: h, stopped: stopped}, stop
+// quietAfter wraps a handler so that it is quiet from the moment that ctx ends.
+func quietAfter(ctx context.Context, h slog.Handler) slog.Handler {
+	return &quietHandler{Handler: h, stopped: func() bool { return ctx.Err() != nil }}
 }
 
 // Handle passes a record on unless it is about the interruption.
 func (q *quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	canceled := false
-	if q.stopped.Load() {
+	if q.stopped() {
 		r.Attrs(func(attr slog.Attr) bool {
 			canceled = canceled || strings.Contains(attr.Value.String(), context.Canceled.Error())
 			return !canceled

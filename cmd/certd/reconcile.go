@@ -97,9 +97,7 @@ func (a *app) reconcile(ctx context.Context, p pass) (*daemon.Report, error) {
 	if err != nil {
 		return nil, &daemon.ConfigError{Err: err}
 	}
-	quiet, stop := quietAfter(ctx, a.log.Handler())
-	defer stop()
-	log := slog.New(quiet)
+	log := slog.New(quietAfter(ctx, a.log.Handler()))
 	defer a.screen.finish()
 	return daemon.Reconcile(ctx, daemon.Options{
 		Store:     store,

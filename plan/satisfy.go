@@ -25,22 +25,26 @@ type need struct {
 
 // best returns the certificate to link: of those that satisfy the target the
 // one that can be linked, then the newest. It is not the one that lasts longest:
-// a CA may shorten its lifetimes, and who orders anew wants the new one. Then
-// one in use (so that two of the same moment do not take turns), then the one
-// with the first ID. Nil if none satisfies it.
+// a CA may shorten its lifetimes,
+// and who orders anew wants the new one. Then one in use (so that two of the same
+// moment do not take turns), then the one with the first ID. Nil if none
+// satisfies it.
 func (p *planner) best(w *want) *state.Certificate {
 	var best *state.Certificate
 	for _, c := range p.byNames[joined(w.RequestNames)] {
-		if c.Usable() && len(p.changes(w, c)) == 0 && (best == nil || p.better(c, best)) {
+		if c.Usable() && len(p.changes(w, c)) == 0 && (best == nil || p.better(w, c, best)) {
 			best = c
 		}
 	}
 	return best
 }
 
-func (p *planner) better(a, b *state.Certificate) bool {
+func (p *planner) better(w *want, a, b *state.Certificate) bool {
 	if l := p.linkable(a); l != p.linkable(b) {
 		return l
+	}
+	if own := w.ordered(a); own != w.ordered(b) {
+		return own
 	}
 	if newer := issued(a).Compare(issued(b)); newer != 0 {
 		return newer > 0
@@ -53,6 +57,10 @@ func (p *planner) better(a, b *state.Certificate) bool {
 	}
 	return a.ID < b.ID
 }
+
+// ordered reports whether a certificate was ordered for this target, as far as
+// that is known: one made for another label is only better than none.
+func (w *want) ordered(c *state.Certificate) bool { return c.Target == "" || c.Target == w.File }
 
 // issued is when a certificate came to be: when certd published it or, for one
 // that acmetool left, the start of its validity.

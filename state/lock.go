@@ -106,8 +106,11 @@ func (s *Store) makeDir() error {
 	if errors.Is(err, fs.ErrExist) {
 		return nil // somebody was faster
 	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Path = s.dir
+	}
 	if err != nil {
-		return s.explain("create state directory", &fs.PathError{Op: "mkdir", Path: s.dir, Err: err})
+		return s.explain("create state directory", err)
 	}
 	err = parent.Chmod(base, r.dir)
 	if err == nil {

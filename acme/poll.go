@@ -60,29 +60,45 @@ func (o *Order) mayBecome(next *Order) error {
 	return sameIdentifiers(next.Identifiers, o.Identifiers)
 }
 
+// ErrPendingAgain reports a challenge that failed and yet is pending: it may be
+// answered once more (RFC 8555 §8.2; some CAs never make it invalid).
+var ErrPendingAgain = errors.New("the challenge failed and may be answered again")
+
 // WaitAuthorization reads the authorization at url until it is valid, at most 60
 // times. One that can no longer become valid is an error, which names the
 // identifier and carries the CA's reason.
 func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorization, error) {
-	var authorization *Authorization
+	return c.WaitChallenge(ctx, url, Challenge{})
+}
+
+// WaitChallenge is WaitAuthorization after an Answer to ch, which is one of the
+// authorization's. If it is pending with an error, the error carries the CA's
+// reason as well and wraps ErrPendingAgain. Beside an error, the authorization is
+// returned if it is what the error is about.
+func (c *Client) WaitChallenge(ctx context.Context, url string, ch Challenge) (*Authorization, error) {
+	var judged *Authorization
 	err := c.poll(ctx, request{name: "authorization", op: "authz"}, func() (*answer, error) {
 		z, a, err := c.authorization(ctx, url)
 		if err != nil {
 			return nil, err
 		}
-		authorization = z
+		var failed *Problem
 		switch z.Status {
 		case StatusValid:
-			return nil, nil
 		case StatusPending:
-			return a, nil
+			if failed = z.pendingAgain(ch.URL); failed == nil {
+				return a, nil
+			}
+		default:
+			failed = z.failure()
 		}
-		return nil, z.failure()
+		judged = z
+		if failed != nil {
+			return nil, failed
+		}
+		return nil, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return authorization, nil
+	return judged, err
 }
 
 // poll calls get until it returns no answer to wait on. The error is a *Problem.

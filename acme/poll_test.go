@@ -191,3 +191,41 @@ func TestNoncePool(t *testing.T) {
 		t.Errorf("took %q from an empty pool", got)
 	}
 }
+
+// TestPendingAgain: a challenge that failed and is pending says why, and only
+// the one that was answered counts.
+func TestPendingAgain(t *testing.T) {
+	t.Parallel()
+	ca, c := newFake(t)
+	failed := map[string]any{"type": "urn:ietf:params:acme:error:connection", "detail": "nobody is there"}
+	for _, tt := range []struct {
+		name     string
+		status   Status
+		answered string
+		again    bool
+	}{
+		{"pending", StatusPending, "/challenge/1", true},
+		{"the CA tries by itself", StatusProcessing, "/challenge/1", false},
+		{"another one failed, long ago", StatusPending, "/challenge/2", false},
+	} {
+		polls := 0
+		ca.on("/authz/1", func(w http.ResponseWriter, r *http.Request) {
+			change := map[string]any{"challenges": []any{ca.challenge(map[string]any{"status": tt.status, "error": failed})}}
+			if polls++; polls > 1 {
+				change["status"] = "valid"
+			}
+			fmt.Fprint(w, ca.authorization(change))
+		})
+		z, err := c.WaitChallenge(t.Context(), ca.URL+"/authz/1", Challenge{URL: ca.URL + tt.answered})
+		if !tt.again {
+			if err != nil || z.Status != StatusValid {
+				t.Errorf("%s: got %+v, %v, want it polled until it is valid", tt.name, z, err)
+			}
+			continue
+		}
+		p := asProblem(t, tt.name, err, ClassName, "www.example.com: connection: nobody is there")
+		if !errors.Is(err, ErrPendingAgain) || p.Operation != "authz" || z == nil || polls != 1 {
+			t.Errorf("%s: got %+v, %#v after %d polls, want ErrPendingAgain after one", tt.name, z, p, polls)
+		}
+	}
+}

@@ -257,7 +257,9 @@ func (r *run) unproven(ctx context.Context, p *proof, what string, err error) er
 
 // verdict waits until the CA has judged p. If it could not be told to, it is
 // not waited for, unless it is at it nevertheless. A connection that breaks is
-// no reason to stop: the CA would then look for what is no longer presented.
+// no reason to stop: the CA would then look for what is no longer presented. Where
+// the CA leaves it to us to have it look again, it does so once; whoever goes on
+// with the order later has two more tries.
 func (r *run) verdict(ctx context.Context, p *proof) error {
 	if p.err != nil {
 		authz, err := r.Client.Authorization(ctx, p.authz.URL)
@@ -265,11 +267,25 @@ func (r *run) verdict(ctx context.Context, p *proof) error {
 			return p.err
 		}
 	}
+	err := r.await(ctx, p)
+	if errors.Is(err, acme.ErrPendingAgain) && p.solver != nil {
+		if pauseErr := pause(ctx, answerAgain); pauseErr != nil {
+			return errors.Join(about(err, p), pauseErr)
+		}
+		if r.Client.Answer(ctx, p.ch) == nil {
+			err = r.await(ctx, p)
+		}
+	}
+	return about(err, p)
+}
+
+// await polls until the CA has judged p.
+func (r *run) await(ctx context.Context, p *proof) error {
 	begun := time.Now()
 	for try := 1; ; try++ {
-		_, err := r.Client.WaitAuthorization(ctx, p.authz.URL)
+		_, err := r.Client.WaitChallenge(ctx, p.authz.URL, p.ch)
 		if err == nil || !passing(err) || try == verdictTries || time.Since(begun) > verdictTime {
-			return about(err, p)
+			return err
 		}
 		if err := pause(ctx, 50*time.Millisecond<<try); err != nil {
 			return err

@@ -19,6 +19,7 @@ const (
 	lingerTime     = 3 * time.Second  // for the CA's verdict after a cancellation
 	verdictTries   = 4                // of waiting for the CA's verdict, if the network fails,
 	verdictTime    = 30 * time.Second // unless it has lasted so long
+	answerAgain    = time.Second      // before a challenge that failed is answered again
 	parallel       = 8                // requests and challenges at once, of one order
 )
 

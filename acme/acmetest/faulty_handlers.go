@@ -178,7 +178,7 @@ func (ca *FaultyCA) orderDoc(o *order) map[string]any {
 	for _, z := range o.authzs {
 		urls = append(urls, ca.main.url("/authz/"+z.id))
 		for _, c := range z.challenges {
-			if c.problem != nil {
+			if c.problem != nil && c.status == "invalid" {
 				doc["error"] = c.problem
 			}
 		}

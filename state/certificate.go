@@ -35,11 +35,12 @@ type metaFile struct {
 	SHA256    digests   `json:"sha256"`
 }
 
-// digests are the lower-case hex SHA-256 of three files.
+// digests are the lower-case hex SHA-256 of the files, the key's included.
 type digests struct {
 	Cert      string `json:"cert"`
 	Chain     string `json:"chain"`
 	Fullchain string `json:"fullchain"`
+	Privkey   string `json:"privkey,omitempty"`
 }
 
 func digest(data []byte) string {
@@ -263,6 +264,9 @@ func (c *certDir) readLinks(keys keyDir) error {
 		c.damage("privkey links to %s, which is not its key", target)
 	}
 	c.HasKey, c.keyMode = keys.look(c.KeyID, c.keyed)
+	if c.HasKey && c.meta != nil && !keys.unchanged(c.KeyID, c.meta.SHA256.Privkey) {
+		c.damage("keys/%s/privkey does not hold its key", c.KeyID)
+	}
 	return nil
 }
 

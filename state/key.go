@@ -147,8 +147,8 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 	}
 }
 
-// A keyDir is the directory keys/, open for looking whether keys are there; they
-// are not read. The zero value has no keys.
+// A keyDir is the directory keys/, open for looking whether keys are there. The
+// zero value has no keys.
 type keyDir struct {
 	root   *os.Root
 	hidden bool // we may not look into it
@@ -190,4 +190,22 @@ func (k keyDir) look(id string, linked bool) (has bool, mode fs.FileMode) {
 		return false, 0
 	}
 	return fi.Size() > 0, fi.Mode()
+}
+
+// unchanged reports whether a key file has the digest it was published with or,
+// in another encoding, still holds its key. Without a digest (acmetool kept none)
+// and for users who may not read keys there is nothing to compare.
+func (k keyDir) unchanged(id, want string) bool {
+	if want == "" || k.root == nil {
+		return true
+	}
+	data, err := readFile(k.root, id+"/privkey")
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission)
+	}
+	if digest(data) == want {
+		return true
+	}
+	_, err = loadKey(k.root, id+"/privkey", id)
+	return err == nil
 }

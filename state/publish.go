@@ -22,9 +22,17 @@ func (s *Store) Publish(n NewCertificate) (id string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("publish certificate: %w", err)
 	}
-	entries, leaf, err := n.files()
+	var key []byte
+	if err = checkID("key", n.KeyID); err == nil {
+		key, err = readFile(t.root, "keys/"+n.KeyID+"/privkey")
+	}
 	if err == nil {
 		_, err = s.LoadKey(n.KeyID)
+	}
+	var entries []entry
+	var leaf *x509.Certificate
+	if err == nil {
+		entries, leaf, err = n.files(digest(key))
 	}
 	if err == nil {
 		err = t.giveKey(n.KeyID, n.Files)
@@ -91,11 +99,15 @@ func (t *tree) usable(dir, id string) (*certDir, error) {
 	case !c.HasKey:
 		return nil, fmt.Errorf("its key %s is not in keys/", c.KeyID)
 	}
+	if _, err := loadKey(t.root, "keys/"+c.KeyID+"/privkey", c.KeyID); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
-// files checks n and returns what its directory will hold.
-func (n *NewCertificate) files() ([]entry, *x509.Certificate, error) {
+// files checks n and returns what its directory will hold; key is the digest of
+// the key's file.
+func (n *NewCertificate) files(key string) ([]entry, *x509.Certificate, error) {
 	leafs, err := parseChain(n.Cert)
 	if err != nil {
 		return nil, nil, fmt.Errorf("certificate: %w", err)
@@ -117,7 +129,7 @@ func (n *NewCertificate) files() ([]entry, *x509.Certificate, error) {
 		URL: n.URL, Directory: n.Directory, Account: n.Account, Target: n.Target, Reason: n.Reason,
 		Profile: n.Profile, KeyType: keyType(leaf.PublicKey), Names: certNames(leaf),
 		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Created: time.Now().UTC(),
-		SHA256: digests{Cert: digest(cert), Chain: digest(inter), Fullchain: digest(full)},
+		SHA256: digests{Cert: digest(cert), Chain: digest(inter), Fullchain: digest(full), Privkey: key},
 	})
 	if err != nil {
 		return nil, nil, err

@@ -282,6 +282,11 @@ func (r *snapshotReader) pending() error {
 		if name != eventFile(e.ID) {
 			return fmt.Errorf("its id %q is not that of its name", acme.Sanitize(e.ID))
 		}
+		for _, n := range e.Names { // one that no hook can be called with must not hold up the others
+			if err := checkLiveName(n); err != nil {
+				return err
+			}
+		}
 		r.snap.Pending = append(r.snap.Pending, e)
 		return nil
 	})

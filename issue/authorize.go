@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"certd/acme"
 )
@@ -220,17 +219,11 @@ func (r *run) prove(ctx context.Context, proofs []*proof) error {
 		}
 		return nil // others were told: their verdict is waited for
 	})
-	lasting, stop := linger(ctx)
+	// What the CA has been told to look at is not taken away under its eyes,
+	// which would spoil the order.
+	lasting, stop := linger(ctx, lingerTime)
 	defer stop()
 	return each(proofs, func(p *proof) error { return r.verdict(lasting, p) })
-}
-
-// linger returns a context that outlives ctx by lingerTime: what the CA has been
-// told to look at is not taken away under its eyes, which would spoil the order.
-func linger(ctx context.Context) (lasting context.Context, stop func()) {
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	forget := context.AfterFunc(ctx, func() { time.AfterFunc(lingerTime, cancel) })
-	return lasting, func() { forget(); cancel() }
 }
 
 func (r *run) selfTest(ctx context.Context, p *proof) error {
@@ -253,71 +246,6 @@ func (r *run) unproven(ctx context.Context, p *proof, what string, err error) er
 		class, err = acme.ClassTransient, fmt.Errorf("%w (%w)", err, ctx.Err())
 	}
 	return r.problem(class, p.name, err)
-}
-
-// verdict waits until the CA has judged p. If it could not be told to, it is
-// not waited for, unless it is at it nevertheless. A connection that breaks is
-// no reason to stop: the CA would then look for what is no longer presented. Where
-// the CA leaves it to us to have it look again, it does so once; whoever goes on
-// with the order later has two more tries.
-func (r *run) verdict(ctx context.Context, p *proof) error {
-	if p.err != nil {
-		authz, err := r.Client.Authorization(ctx, p.authz.URL)
-		if err != nil || !underWay(authz, p.ch) {
-			return p.err
-		}
-	}
-	err := r.await(ctx, p)
-	if errors.Is(err, acme.ErrPendingAgain) && p.solver != nil {
-		if pauseErr := pause(ctx, answerAgain); pauseErr != nil {
-			return errors.Join(about(err, p), pauseErr)
-		}
-		if r.Client.Answer(ctx, p.ch) == nil {
-			err = r.await(ctx, p)
-		}
-	}
-	return about(err, p)
-}
-
-// await polls until the CA has judged p.
-func (r *run) await(ctx context.Context, p *proof) error {
-	begun := time.Now()
-	for try := 1; ; try++ {
-		_, err := r.Client.WaitChallenge(ctx, p.authz.URL, p.ch)
-		if err == nil || !passing(err) || try == verdictTries || time.Since(begun) > verdictTime {
-			return err
-		}
-		if err := pause(ctx, 50*time.Millisecond<<try); err != nil {
-			return err
-		}
-	}
-}
-
-// passing reports whether err is of the network, or of a CA out of order.
-func passing(err error) bool {
-	p, ok := errors.AsType[*acme.Problem](err)
-	return ok && p.Class == acme.ClassTransient && (p.Status == 0 || p.Status >= 500)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// underWay reports whether the CA got the answer to ch.
-func underWay(authz *acme.Authorization, ch acme.Challenge) bool {
-	if authz.Status != acme.StatusPending {
-		return true
-	}
-	return slices.ContainsFunc(authz.Challenges, func(c acme.Challenge) bool {
-		return c.URL == ch.URL && c.Status != acme.StatusPending
-	})
 }
 
 // cleanUp removes what was presented, with a deadline of its own: also after a

@@ -16,11 +16,7 @@ const (
 	defaultTimeout = 15 * time.Minute
 	cleanUpTimeout = 30 * time.Second
 	giveUpTimeout  = 10 * time.Second
-	lingerTime     = 3 * time.Second  // for the CA's verdict after a cancellation
-	verdictTries   = 4                // of waiting for the CA's verdict, if the network fails,
-	verdictTime    = 30 * time.Second // unless it has lasted so long
-	answerAgain    = time.Second      // before a challenge that failed is answered again
-	parallel       = 8                // requests and challenges at once, of one order
+	parallel       = 8 // requests and challenges at once, of one order
 )
 
 // An Issuer turns a Request into a certificate. Client, Journal and Keys must
@@ -57,7 +53,7 @@ func (i *Issuer) Issue(ctx context.Context, req Request) (*Certificate, error) {
 		cert.CleanUp = left
 		return cert, nil
 	}
-	if bounded.Err() != nil && ctx.Err() == nil && cutOff(err) {
+	if bounded.Err() != nil && ctx.Err() == nil && cutOff(err) && acme.ClassOf(err) != acme.ClassWait {
 		err = &acme.Problem{
 			Operation: r.at, Class: acme.ClassTransient, Err: err,
 			Detail: fmt.Sprintf("no certificate within %v", limit),

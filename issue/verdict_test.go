@@ -3,9 +3,14 @@ package issue
 import (
 	"context"
 	"crypto/elliptic"
+	"errors"
+	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"certd/acme"
 	"certd/acme/acmetest"
@@ -54,4 +59,61 @@ func TestChallengeThatIsPendingAgain(t *testing.T) {
 			t.Errorf("%d answers for %d failures", n, failures)
 		}
 	}
+}
+
+// A CA that has too much to do, while it validates, is waited for: the answer
+// stays where it is.
+func TestBusyCAIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	header := http.Header{"Retry-After": {"1"}, "Content-Type": {"application/problem+json"}}
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
+		busy := acmetest.Respond("authz", status, header, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"slow down"}`)
+		busy.After, busy.Times = 1, 6 // more than verdictTries
+		b := newFaultyBench(t, busy)
+		b.must(b.request("a.example.com"))
+		b.solver.mu.Lock()
+		if last := b.solver.log[len(b.solver.log)-1]; last != "clean up" || len(b.solver.log) != 3 {
+			t.Errorf("status %d: the solver did %v, want it to clean up last, once", status, b.solver.log)
+		}
+		b.solver.mu.Unlock()
+	}
+}
+
+func TestPatiently(t *testing.T) {
+	t.Parallel()
+	of := func(class acme.Class, status int, wait time.Duration) error {
+		return &acme.Problem{Class: class, Status: status, RetryAt: time.Now().Add(wait)}
+	}
+	for _, tt := range []struct {
+		name  string
+		errs  func() []error
+		ended bool
+		took  time.Duration
+		looks int
+		class acme.Class // of the result
+	}{
+		{"at once", func() []error { return []error{nil} }, false, 0, 1, ""},
+		{"busy for long", func() []error { return []error{of(acme.ClassWait, 429, time.Hour), nil} }, false, busyWait, 2, ""},
+		{"busy until a moment ago", func() []error { return []error{of(acme.ClassWait, 503, -time.Hour), nil} }, false, time.Second, 2, ""},
+		{"the verdict is to wait", func() []error { return []error{of(acme.ClassWait, 200, time.Hour)} }, true, 0, 1, acme.ClassWait},
+		{"the network", func() []error { return []error{of(acme.ClassTransient, 0, 0), of(acme.ClassTransient, 502, 0), nil} }, false, 300 * time.Millisecond, 3, ""},
+		{"the network for long", func() []error { return slices.Repeat([]error{of(acme.ClassTransient, 0, 0)}, 9) }, false, 700 * time.Millisecond, verdictTries, acme.ClassTransient},
+		{"refused", func() []error { return []error{of(acme.ClassName, 200, 0)} }, false, 0, 1, acme.ClassName},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			begun, looks, errs := time.Now(), 0, tt.errs()
+			err := patiently(t.Context(), func() (bool, error) { looks++; return tt.ended, errs[looks-1] })
+			if took := time.Since(begun); took != tt.took || looks != tt.looks || acme.ClassOf(err) != tt.class {
+				t.Errorf("%s: %v after %v and %d looks, want class %q after %v and %d", tt.name, err, took, looks, tt.class, tt.took, tt.looks)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		err := patiently(ctx, func() (bool, error) { return false, of(acme.ClassWait, 429, time.Hour) })
+		if acme.ClassOf(err) != acme.ClassWait || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("busy to the end: got %v, want the CA's time and the end of the context", err)
+		}
+	})
 }

@@ -121,8 +121,6 @@ func (f *faulty) attempt(ctx context.Context) (*Certificate, error) {
 	limit := time.Minute
 	if f.fault.Endless {
 		f.timeout, limit = 500*time.Millisecond, 3*time.Second
-	} else if f.fault.Class == acme.ClassWait && f.fault.Times == 0 {
-		limit = 3 * time.Second // a CA that is busy while it validates is looked at again until the end
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

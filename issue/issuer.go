@@ -133,14 +133,16 @@ func (r *run) typed(err error) error {
 	return r.problem(acme.ClassTransient, acme.Identifier{}, err)
 }
 
-// takeKey sets r.key for a CSR: the journaled key, else the one to reuse, else a
-// new one; durable and journaled before it is used (the CSR comes after).
+// takeKey sets r.key for a CSR: the journaled key if it is there and can be read,
+// else the one to reuse, else a new one; durable and journaled before it is used
+// (the CSR comes after).
 func (r *run) takeKey() error {
 	if r.key != nil {
 		return nil
 	}
-	if found, err := r.journaledKey(); found || err != nil {
-		return err
+	// The order is ready, so no CSR came of a key that can't be loaded.
+	if found, _ := r.journaledKey(); found {
+		return nil
 	}
 	id := r.req.KeyID
 	var key crypto.Signer
@@ -175,7 +177,8 @@ func (r *run) journaledKey() (found bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("load key %s of order %s: %w", r.open.KeyID, r.open.URL, err)
+		return false, r.problem(acme.ClassTransient, acme.Identifier{},
+			fmt.Errorf("the key %s of order %s cannot be loaded, the order is given up: %w", r.open.KeyID, r.open.URL, err))
 	}
 	r.key = key
 	return true, nil

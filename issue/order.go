@@ -38,7 +38,7 @@ func (r *run) resume(ctx context.Context) (*acme.Order, error) {
 	}
 	usable, err := r.usable(order)
 	if err != nil {
-		return nil, err
+		return nil, r.giveUp(ctx, order, nil, err) // its certificate would be of no use; the next run orders anew
 	}
 	if usable {
 		return order, nil
@@ -118,7 +118,7 @@ func (r *run) adopt(ctx context.Context) (*acme.Order, error) {
 // unlisted decides about the error of a list of orders that can't be read: it is
 // returned if it may pass soon, and otherwise there is no list.
 func (r *run) unlisted(ctx context.Context, err error) error {
-	if ctx.Err() == nil && (refused(err) && acme.ClassOf(err) != acme.ClassWait || r.age() > adoptPatience) {
+	if ctx.Err() == nil && (refusedByCA(err) && acme.ClassOf(err) != acme.ClassWait || r.age() > adoptPatience) {
 		return nil
 	}
 	return err
@@ -187,10 +187,17 @@ func (r *run) sendOrder(ctx context.Context) (*acme.Order, error) {
 	return order, err
 }
 
-// refused reports whether the CA said no, with a problem document.
+// refused reports whether the answer was no, be it the CA's or that of a load
+// balancer before it.
 func refused(err error) bool {
 	p, ok := errors.AsType[*acme.Problem](err)
-	return ok && p.Status >= 400 && p.Status < 500 && p.Type != ""
+	return ok && p.Status >= 400 && p.Status < 500
+}
+
+// refusedByCA reports whether the CA said no, with a problem document.
+func refusedByCA(err error) bool {
+	p, ok := errors.AsType[*acme.Problem](err)
+	return refused(err) && ok && p.Type != ""
 }
 
 // sent reports whether a newOrder that failed with err may have left: it has not

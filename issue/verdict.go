@@ -34,7 +34,7 @@ func (r *run) verdict(ctx context.Context, p *proof) error {
 		var authz *acme.Authorization
 		err := patiently(ctx, func() (ended bool, err error) {
 			authz, err = r.Client.Authorization(ctx, p.authz.URL)
-			return answeredNo(p.err), err
+			return refused(p.err), err
 		})
 		if err != nil || !underWay(authz, p.ch) {
 			return p.err
@@ -87,12 +87,6 @@ func patiently(ctx context.Context, look func() (ended bool, err error)) error {
 			return cut
 		}
 	}
-}
-
-// answeredNo reports whether err is a refusal by the CA, or by what is in front of it.
-func answeredNo(err error) bool {
-	p, ok := errors.AsType[*acme.Problem](err)
-	return ok && p.Status >= 400 && p.Status < 500
 }
 
 // busy is for how long a CA that limits requests is left alone.

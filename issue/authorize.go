@@ -48,11 +48,10 @@ func (r *run) wait(ctx context.Context, order *acme.Order, done func(*acme.Order
 }
 
 // authorizations reads those of order and returns the ones still to be proven,
-// each with the challenge to do so. It wants one for each name, and no others.
+// each with the challenge to do so. How many there are is the CA's affair (RFC 8555
+// §7.1.3), as is one for a domain above a name (RFC 9444); what we have no business
+// with is refused.
 func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map[string]bool) ([]*proof, error) {
-	if len(order.Authorizations) != len(r.open.Names) {
-		return nil, hopeless{r.nonsense(fmt.Sprintf("the CA's order for %d names has %d authorizations", len(r.open.Names), len(order.Authorizations)))}
-	}
 	all := make([]*proof, len(order.Authorizations))
 	indexes := make([]int, len(all))
 	for i := range indexes {
@@ -69,13 +68,11 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]acme.Identifier, len(all))
 	for i, p := range all {
-		ids[i] = p.name
 		settled[order.Authorizations[i]] = p.authz.Status != acme.StatusPending
-	}
-	if !sameNames(ids, r.open.Names) {
-		return nil, hopeless{r.nonsense("the authorizations of the CA's order are not for its names")}
+		if !covers(p.authz, r.open.Names) {
+			return nil, hopeless{r.nonsense("the CA's order has an authorization for " + quote(p.name.Value) + ", which was not asked for")}
+		}
 	}
 	todo := slices.DeleteFunc(slices.Clone(all), func(p *proof) bool { return p.authz.Status == acme.StatusValid })
 	var errs []error
@@ -89,26 +86,6 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 	}
 	r.sweep(ctx, others(all, todo))
 	return todo, join(errs)
-}
-
-// others returns the authorizations of all but todo.
-func others(all, todo []*proof) []*acme.Authorization {
-	var rest []*acme.Authorization
-	for _, p := range all {
-		if !slices.Contains(todo, p) {
-			rest = append(rest, p.authz)
-		}
-	}
-	return rest
-}
-
-// nameOf is the identifier that authz is for, as it was ordered (RFC 8555 §7.1.4).
-func nameOf(authz *acme.Authorization) acme.Identifier {
-	id := canonical(authz.Identifier)
-	if authz.Wildcard {
-		id.Value = "*." + id.Value
-	}
-	return id
 }
 
 // choose picks the challenge of p, and refuses an authorization that ended.
@@ -221,7 +198,7 @@ func (r *run) prove(ctx context.Context, proofs []*proof) error {
 	})
 	// What the CA has been told to look at is not taken away under its eyes,
 	// which would spoil the order.
-	lasting, stop := linger(ctx, lingerTime)
+	lasting, stop := linger(ctx, lingerTime, lingerTime)
 	defer stop()
 	return each(proofs, func(p *proof) error { return r.verdict(lasting, p) })
 }
@@ -246,23 +223,4 @@ func (r *run) unproven(ctx context.Context, p *proof, what string, err error) er
 		class, err = acme.ClassTransient, fmt.Errorf("%w (%w)", err, ctx.Err())
 	}
 	return r.problem(class, p.name, err)
-}
-
-// cleanUp removes what was presented, with a deadline of its own: also after a
-// cancellation. What is left is kept in r.leftovers.
-func (r *run) cleanUp(ctx context.Context, proofs []*proof) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
-	err := each(proofs, func(p *proof) error {
-		if p.solver == nil {
-			return nil
-		}
-		if err := p.solver.CleanUp(ctx, p.authz.Identifier, p.ch); err != nil {
-			return fmt.Errorf("clean up %s for %s: %w", p.ch.Type, p.name.Value, err)
-		}
-		return nil
-	})
-	if err != nil {
-		r.leftovers = append(r.leftovers, err)
-	}
 }

@@ -66,7 +66,9 @@ func (i *Issuer) GiveUp(ctx context.Context, open acme.OpenOrder) error {
 // courtesy, not a duty: pending authorizations expire. It has its own deadline,
 // so that it works after a cancellation and yet ends.
 func (r *run) letGo(ctx context.Context, order *acme.Order, settled map[string]bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)
+	lasting, stop := linger(ctx, cleanUpCut, giveUpTimeout)
+	defer stop()
+	ctx, cancel := context.WithTimeout(lasting, giveUpTimeout)
 	defer cancel()
 	r.sweepOrder(ctx, order)
 	if order.Status != acme.StatusPending {

@@ -14,7 +14,9 @@ import (
 
 const (
 	defaultTimeout = 15 * time.Minute
-	cleanUpTimeout = 30 * time.Second
+	cleanUpTimeout = 30 * time.Second // of one CleanUp
+	cleanUpCut     = 5 * time.Second  // of all CleanUps, from a cancellation on,
+	cleanUpLate    = time.Minute      // or from the end of Issuer.Timeout on
 	giveUpTimeout  = 10 * time.Second
 	parallel       = 8 // requests and challenges at once, of one order
 )

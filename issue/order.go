@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -242,29 +241,4 @@ func (r *run) checkNew(order *acme.Order) error {
 // nonsense is the problem of a CA that breaks the protocol.
 func (r *run) nonsense(what string) error {
 	return r.problem(acme.ClassTransient, acme.Identifier{}, errors.New(what))
-}
-
-// sameNames reports whether ids are exactly names, in any order, each once.
-func sameNames(ids []acme.Identifier, names []string) bool {
-	if len(ids) != len(names) {
-		return false
-	}
-	have, want := make([]acme.Identifier, len(ids)), make([]acme.Identifier, len(names))
-	for i := range ids {
-		have[i], want[i] = canonical(ids[i]), acme.NewIdentifier(names[i])
-	}
-	slices.SortFunc(have, compareIdentifiers)
-	slices.SortFunc(want, compareIdentifiers)
-	return slices.Equal(have, want)
-}
-
-// canonical gives an IP address the form we use (RFC 5952).
-func canonical(id acme.Identifier) acme.Identifier {
-	if id.Type != "ip" {
-		return id
-	}
-	if addr, err := netip.ParseAddr(id.Value); err == nil {
-		id.Value = addr.String()
-	}
-	return id
 }

@@ -3,6 +3,7 @@ package issue
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"certd/acme"
 )
@@ -54,4 +55,39 @@ func (r *run) sweep(ctx context.Context, authzs []*acme.Authorization) {
 		}
 	}
 	r.cleanUp(ctx, left)
+}
+
+// others returns the authorizations of all but todo.
+func others(all, todo []*proof) []*acme.Authorization {
+	var rest []*acme.Authorization
+	for _, p := range all {
+		if !slices.Contains(todo, p) {
+			rest = append(rest, p.authz)
+		}
+	}
+	return rest
+}
+
+// cleanUp removes what was presented, also after a cancellation. Each has its own
+// deadline, as there may be many and slow ones; all have cleanUpCut after a
+// cancellation, since a process that is told to end must, and cleanUpLate after
+// ctx ran out. What is left is kept in
+// r.leftovers.
+func (r *run) cleanUp(ctx context.Context, proofs []*proof) {
+	lasting, stop := linger(ctx, cleanUpCut, cleanUpLate)
+	defer stop()
+	err := each(proofs, func(p *proof) error {
+		if p.solver == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(lasting, cleanUpTimeout)
+		defer cancel()
+		if err := p.solver.CleanUp(ctx, p.authz.Identifier, p.ch); err != nil {
+			return fmt.Errorf("clean up %s for %s: %w", p.ch.Type, p.name.Value, err)
+		}
+		return nil
+	})
+	if err != nil {
+		r.leftovers = append(r.leftovers, err)
+	}
 }

@@ -18,10 +18,17 @@ const (
 	verdictTime  = 30 * time.Second // unless it has lasted so long
 )
 
-// linger returns a context that outlives ctx by d.
-func linger(ctx context.Context, d time.Duration) (lasting context.Context, stop func()) {
+// linger returns a context that outlives ctx: by canceled if that is canceled,
+// by late if its time is up.
+func linger(ctx context.Context, canceled, late time.Duration) (lasting context.Context, stop func()) {
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	forget := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	forget := context.AfterFunc(ctx, func() {
+		d := canceled
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			d = late
+		}
+		time.AfterFunc(d, cancel)
+	})
 	return lasting, func() { forget(); cancel() }
 }
 

@@ -14,6 +14,10 @@ import (
 // orderLife is how long an order is believed to live when its CA did not say.
 const orderLife = 7 * day
 
+// afterlife is for how long an order that expired is worth a look if it may have
+// been finalized: its certificate may be there.
+const afterlife = day
+
 // A need is why a target needs a certificate. The zero Cause means it does
 // not before due.
 type need struct {
@@ -201,11 +205,19 @@ func (p *planner) open(w *want) *acme.OpenOrder {
 	return nil
 }
 
-// alive reports whether an order can still lead to a certificate.
+// alive reports whether an order can still lead to a certificate. One with a key
+// may have one: it is worth a look for a day after it expired, or was created if
+// our clock was wrong.
 func (p *planner) alive(o acme.OpenOrder) bool {
 	expires := o.Expires
 	if expires.IsZero() {
 		expires = o.Created.Add(orderLife)
+	}
+	if o.KeyID != "" {
+		if o.Created.After(expires) {
+			expires = o.Created
+		}
+		expires = expires.Add(afterlife)
 	}
 	return o.URL != "" && expires.After(p.Now) && !p.onDisk[o.URL]
 }

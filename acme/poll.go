@@ -113,10 +113,8 @@ func (c *Client) poll(ctx context.Context, r request, get func() (*answer, error
 		if a == nil {
 			return nil
 		}
-		wait, given := retryAfter(a.header, a.date())
-		if given {
-			wait = min(max(wait, minPoll), maxPoll)
-		} else {
+		wait, given := a.pollAfter()
+		if !given {
 			wait, pause = pause, min(2*pause, slowPoll)
 		}
 		if err := sleep(ctx, wait); err != nil {
@@ -125,6 +123,21 @@ func (c *Client) poll(ctx context.Context, r request, get func() (*answer, error
 	}
 	return c.problem(r, nil, nonsense(fmt.Errorf("still not done after %d polls in %v; it is looked at again later",
 		maxPolls, time.Since(start).Round(time.Second))))
+}
+
+// pollAfter is how long the answer wants us to wait; false if it does not say.
+func (a *answer) pollAfter() (time.Duration, bool) {
+	wait, given := retryAfter(a.header, a.date())
+	return min(max(wait, minPoll), maxPoll), given
+}
+
+// pollAt is when that is over; zero if the answer does not say.
+func (a *answer) pollAt() time.Time {
+	wait, given := a.pollAfter()
+	if !given {
+		return time.Time{}
+	}
+	return a.at.Add(wait).UTC()
 }
 
 // nonsense is the error of answers that are proper each by itself.

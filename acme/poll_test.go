@@ -229,3 +229,41 @@ func TestPendingAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestPollAt: the answers to an answer and to finalize say when to poll.
+func TestPollAt(t *testing.T) {
+	t.Parallel()
+	ca, c := newFake(t)
+	for _, tt := range []struct {
+		retry, order, challenge  string
+		orderWait, challengeWait time.Duration // zero: no time was named
+	}{
+		{"7", "processing", "processing", 7 * time.Second, 7 * time.Second},
+		{"3600", "processing", "pending", maxPoll, maxPoll},
+		{"0", "processing", "", minPoll, minPoll},
+		{"7", "processing", "valid", 7 * time.Second, 0},
+		{"soon", "processing", "processing", 0, 0},
+	} {
+		ca.json("/finalize/1", 200, ca.order(map[string]any{"status": tt.order}), "Retry-After", tt.retry)
+		ca.json("/challenge/1", 200, object(ca.challenge(map[string]any{"status": tt.challenge}), nil), "Retry-After", tt.retry)
+		begun := time.Now()
+		o, err := c.Finalize(t.Context(), &Order{URL: ca.URL + "/order/1", Finalize: ca.URL + "/finalize/1", Identifiers: []Identifier{{"dns", "www.example.com"}}}, []byte("csr"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := c.AnswerPollAt(t.Context(), Challenge{URL: ca.URL + "/challenge/1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := time.Now()
+		for what, poll := range map[string]struct {
+			at   time.Time
+			wait time.Duration
+		}{"order": {o.PollAt, tt.orderWait}, "challenge": {at, tt.challengeWait}} {
+			// The CA's Date has whole seconds, and does not count here.
+			if poll.wait == 0 && !poll.at.IsZero() || poll.wait != 0 && (poll.at.Before(begun.Add(poll.wait)) || poll.at.After(ended.Add(poll.wait))) {
+				t.Errorf("%s %q with Retry-After %s is polled at %v, want %v after %v", what, tt.challenge, tt.retry, poll.at, poll.wait, begun)
+			}
+		}
+	}
+}

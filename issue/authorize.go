@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"certd/acme"
 )
@@ -15,9 +16,10 @@ type proof struct {
 	name    acme.Identifier // as wanted, with "*."
 	authz   *acme.Authorization
 	ch      acme.Challenge
-	solver  Solver // of ch; nil if the CA is at another challenge already
-	pending bool   // ch has to be answered
-	err     error  // of the answer
+	solver  Solver    // of ch; nil if the CA is at another challenge already
+	pending bool      // ch has to be answered
+	err     error     // of the answer
+	pollAt  time.Time // when the CA wants to be asked for its verdict; may be zero
 }
 
 // preference is the order in which challenge types are chosen.
@@ -40,7 +42,11 @@ func (r *run) authorize(ctx context.Context, order *acme.Order) (*acme.Order, er
 // wait polls order until done, and decides what becomes of it if that never is.
 func (r *run) wait(ctx context.Context, order *acme.Order, done func(*acme.Order) bool) (*acme.Order, error) {
 	r.at = "order"
-	now, err := r.Client.WaitOrder(ctx, order.URL, done)
+	var now *acme.Order
+	err := pause(ctx, time.Until(order.PollAt))
+	if err == nil {
+		now, err = r.Client.WaitOrder(ctx, order.URL, done)
+	}
 	if err != nil {
 		return nil, r.settle(ctx, order, nil, err)
 	}
@@ -192,7 +198,7 @@ func (r *run) prove(ctx context.Context, proofs []*proof) error {
 	_ = each(proofs, func(p *proof) error {
 		r.step(p.name.Value, "validate")
 		if p.pending {
-			p.err = about(r.Client.Answer(ctx, p.ch), p)
+			p.answer(ctx, r.Client)
 		}
 		return nil // others were told: their verdict is waited for
 	})

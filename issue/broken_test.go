@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"certd/acme"
 	"certd/acme/acmetest"
@@ -92,4 +93,18 @@ func TestBareRefusalLeavesNoIntent(t *testing.T) {
 			t.Errorf("status %d: the intent is still there", status)
 		}
 	}
+}
+
+// The certificate of an order that expired meanwhile is still there.
+func TestExpiredOrderWithCertificate(t *testing.T) {
+	t.Parallel()
+	b := newFaultyBench(t, acmetest.Respond("cert", http.StatusForbidden, nil, "sorry").Nth(1))
+	req := b.request("a.example.com")
+	if _, err := b.issuer().Issue(t.Context(), req); err == nil {
+		t.Fatal("a certificate was issued")
+	}
+	open, _ := b.disk.open()
+	open.Expires = time.Now().Add(-time.Hour)
+	b.disk.orders[open.URL] = open
+	b.goOn(req, 0)
 }

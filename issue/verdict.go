@@ -52,15 +52,24 @@ func (r *run) verdict(ctx context.Context, p *proof) error {
 		if pauseErr := pause(ctx, answerAgain); pauseErr != nil {
 			return errors.Join(about(err, p), pauseErr)
 		}
-		if r.Client.Answer(ctx, p.ch) == nil {
+		if p.answer(ctx, r.Client); p.err == nil {
 			err = r.await(ctx, p)
 		}
 	}
 	return about(err, p)
 }
 
-// await polls until the CA has judged p.
+// answer tells the CA to look.
+func (p *proof) answer(ctx context.Context, client *acme.Client) {
+	pollAt, err := client.AnswerPollAt(ctx, p.ch)
+	p.pollAt, p.err = pollAt, about(err, p)
+}
+
+// await polls until the CA has judged p, not before it wants to be asked.
 func (r *run) await(ctx context.Context, p *proof) error {
+	if err := pause(ctx, time.Until(p.pollAt)); err != nil {
+		return err
+	}
 	return patiently(ctx, func() (judged bool, err error) {
 		authz, err := r.Client.WaitChallenge(ctx, p.authz.URL, p.ch)
 		return authz != nil, err

@@ -117,3 +117,32 @@ func TestPatiently(t *testing.T) {
 		}
 	})
 }
+
+// The CA is not asked before the time it named in the answers to an answer and
+// to finalize.
+func TestFirstPollWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, acmetest.Options{Wrap: func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasPrefix(r.URL.Path, "/chalZ/") || strings.HasPrefix(r.URL.Path, "/finalize-order/") {
+				w.Header().Set("Retry-After", "1")
+			}
+			next.ServeHTTP(w, r)
+		})
+	}})
+	b.must(b.request("a.example.com"))
+	for after, poll := range map[string]string{"challenge": "authz", "finalize": "order-poll"} {
+		var told time.Time
+		for _, req := range b.ca.Requests() {
+			switch {
+			case req.Operation == after:
+				told = req.Time
+			case req.Operation == poll && !told.IsZero():
+				if req.Time.Sub(told) < time.Second {
+					t.Errorf("the first %s came %v after the %s, want a second", poll, req.Time.Sub(told), after)
+				}
+				told = time.Time{}
+			}
+		}
+	}
+}

@@ -85,6 +85,19 @@ func (c *Client) parseAuthorization(a *answer, url string) (*Authorization, erro
 	return z, nil
 }
 
+// pendingAgain is why the challenge at url failed that is pending again; nil if
+// there is none. While the CA tries by itself, it is processing (RFC 8555 §8.2).
+func (z *Authorization) pendingAgain(url string) *Problem {
+	for _, ch := range z.Challenges {
+		if ch.URL == url && ch.Status == StatusPending && ch.Problem != nil {
+			p := *ch.Problem
+			p.Status, p.Err = cmp.Or(p.Status, http.StatusOK), ErrPendingAgain
+			return &p
+		}
+	}
+	return nil
+}
+
 // failure is why the authorization can no longer become valid.
 func (z *Authorization) failure() *Problem {
 	for _, ch := range z.Challenges {

@@ -26,7 +26,7 @@ func TestCertificateAnswers(t *testing.T) {
 		{"CRLF and text", "subject\r\n" + strings.ReplaceAll(one, "\n", "\r\n"), nil, "", ""},
 		{"alternates", one, []string{"Link", "<" + ca.URL + "/cert/2>;rel=\"alternate\"", "Link", "</cert/3>;rel=alternate, </dir>;rel=index"}, "", ""},
 		{"foreign up", one, []string{"Link", "<https://evil.example/>;rel=up"}, "", ""},
-		{"foreign alternate", one, []string{"Link", "<https://evil.example/>;rel=alternate"}, ClassOperator, "not its own origin"},
+		{"foreign alternate", one, []string{"Link", "<https://evil.example/>;rel=alternate", "Link", "<" + ca.URL + "/cert/2>;rel=\"alternate\""}, "", ""},
 		{"empty", "", nil, ClassTransient, "chain is empty"},
 		{"a page", "<html>not yet</html>", nil, ClassTransient, "the answer begins: <html>not yet</html>"},
 		{"a key", block("EC PRIVATE KEY", "x"), nil, ClassTransient, "invalid PEM cert type"},
@@ -44,6 +44,9 @@ func TestCertificateAnswers(t *testing.T) {
 		if err != nil || string(chain.DER[0]) != leaf {
 			t.Errorf("%s: got %+v, %v, want the leaf first", tt.name, chain, err)
 			continue
+		}
+		if tt.name == "foreign alternate" && !slices.Equal(chain.Alternates, []string{ca.URL + "/cert/2"}) {
+			t.Errorf("beside a foreign alternate there are %v, want certificate 2", chain.Alternates)
 		}
 		if tt.name == "alternates" && !slices.Equal(chain.Alternates, []string{ca.URL + "/cert/2", ca.URL + "/cert/3"}) {
 			t.Errorf("alternates are %v, want certificates 2 and 3", chain.Alternates)

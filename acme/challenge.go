@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	xacme "golang.org/x/crypto/acme"
 )
@@ -33,10 +34,31 @@ func ValidToken(s string) bool {
 // Answer tells the CA to validate ch now (RFC 8555 §7.5.1). WaitAuthorization
 // tells how that ended.
 func (c *Client) Answer(ctx context.Context, ch Challenge) error {
-	return c.signed(ctx, request{name: "challenge", op: "challenge"}, ch.URL, func(ctx context.Context, x *xacme.Client) error {
+	_, err := c.AnswerPollAt(ctx, ch)
+	return err
+}
+
+// AnswerPollAt is Answer. It returns when the CA wants to be asked about the
+// authorization (Retry-After, RFC 8555 §8.2), one to thirty seconds from its
+// answer; zero if it did not say, or has judged already.
+func (c *Client) AnswerPollAt(ctx context.Context, ch Challenge) (pollAt time.Time, err error) {
+	err = c.signed(ctx, request{name: "challenge", op: "challenge"}, ch.URL, func(ctx context.Context, x *xacme.Client) error {
 		_, err := x.Accept(ctx, &xacme.Challenge{URI: ch.URL})
 		return err
-	}, func(a *answer) error { return checkObject(a.body) })
+	}, func(a *answer) error {
+		var now struct {
+			Status text `json:"status"`
+		}
+		if err := checkObject(a.body); err != nil {
+			return err
+		}
+		_ = json.Unmarshal(a.body, &now) // without a status, it goes on
+		if s := Status(now.Status); s != StatusValid && s != StatusInvalid {
+			pollAt = a.pollAt()
+		}
+		return nil
+	})
+	return pollAt, err
 }
 
 // usual reports whether we know what a challenge of this type looks like.

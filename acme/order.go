@@ -216,7 +216,7 @@ func (c *Client) parseOrder(a *answer, url string) (*Order, error) {
 		return nil, fmt.Errorf("unknown order status %q", clip(string(w.Status), 50))
 	}
 	o := &Order{URL: url, Status: w.Status, Expires: w.Expires.UTC(), Profile: string(w.Profile),
-		Replaces: string(w.Replaces), Problem: w.Error.embedded()}
+		Replaces: string(w.Replaces), Problem: w.Error.embedded(), PollAt: a.pollAt()}
 	ids := make([]Identifier, len(w.Identifiers))
 	for i, id := range w.Identifiers {
 		ids[i] = Identifier{Type: string(id.Type), Value: string(id.Value)}

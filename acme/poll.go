@@ -60,29 +60,45 @@ func (o *Order) mayBecome(next *Order) error {
 	return sameIdentifiers(next.Identifiers, o.Identifiers)
 }
 
+// ErrPendingAgain reports a challenge that failed and yet is pending: it may be
+// answered once more (RFC 8555 §8.2; some CAs never make it invalid).
+var ErrPendingAgain = errors.New("the challenge failed and may be answered again")
+
 // WaitAuthorization reads the authorization at url until it is valid, at most 60
 // times. One that can no longer become valid is an error, which names the
 // identifier and carries the CA's reason.
 func (c *Client) WaitAuthorization(ctx context.Context, url string) (*Authorization, error) {
-	var authorization *Authorization
+	return c.WaitChallenge(ctx, url, Challenge{})
+}
+
+// WaitChallenge is WaitAuthorization after an Answer to ch, which is one of the
+// authorization's. If it is pending with an error, the error carries the CA's
+// reason as well and wraps ErrPendingAgain. Beside an error, the authorization is
+// returned if it is what the error is about.
+func (c *Client) WaitChallenge(ctx context.Context, url string, ch Challenge) (*Authorization, error) {
+	var judged *Authorization
 	err := c.poll(ctx, request{name: "authorization", op: "authz"}, func() (*answer, error) {
 		z, a, err := c.authorization(ctx, url)
 		if err != nil {
 			return nil, err
 		}
-		authorization = z
+		var failed *Problem
 		switch z.Status {
 		case StatusValid:
-			return nil, nil
 		case StatusPending:
-			return a, nil
+			if failed = z.pendingAgain(ch.URL); failed == nil {
+				return a, nil
+			}
+		default:
+			failed = z.failure()
 		}
-		return nil, z.failure()
+		judged = z
+		if failed != nil {
+			return nil, failed
+		}
+		return nil, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return authorization, nil
+	return judged, err
 }
 
 // poll calls get until it returns no answer to wait on. The error is a *Problem.
@@ -97,10 +113,8 @@ func (c *Client) poll(ctx context.Context, r request, get func() (*answer, error
 		if a == nil {
 			return nil
 		}
-		wait, given := retryAfter(a.header, a.date())
-		if given {
-			wait = min(max(wait, minPoll), maxPoll)
-		} else {
+		wait, given := a.pollAfter()
+		if !given {
 			wait, pause = pause, min(2*pause, slowPoll)
 		}
 		if err := sleep(ctx, wait); err != nil {
@@ -109,6 +123,21 @@ func (c *Client) poll(ctx context.Context, r request, get func() (*answer, error
 	}
 	return c.problem(r, nil, nonsense(fmt.Errorf("still not done after %d polls in %v; it is looked at again later",
 		maxPolls, time.Since(start).Round(time.Second))))
+}
+
+// pollAfter is how long the answer wants us to wait; false if it does not say.
+func (a *answer) pollAfter() (time.Duration, bool) {
+	wait, given := retryAfter(a.header, a.date())
+	return min(max(wait, minPoll), maxPoll), given
+}
+
+// pollAt is when that is over; zero if the answer does not say.
+func (a *answer) pollAt() time.Time {
+	wait, given := a.pollAfter()
+	if !given {
+		return time.Time{}
+	}
+	return a.at.Add(wait).UTC()
 }
 
 // nonsense is the error of answers that are proper each by itself.

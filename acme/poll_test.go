@@ -191,3 +191,79 @@ func TestNoncePool(t *testing.T) {
 		t.Errorf("took %q from an empty pool", got)
 	}
 }
+
+// TestPendingAgain: a challenge that failed and is pending says why, and only
+// the one that was answered counts.
+func TestPendingAgain(t *testing.T) {
+	t.Parallel()
+	ca, c := newFake(t)
+	failed := map[string]any{"type": "urn:ietf:params:acme:error:connection", "detail": "nobody is there"}
+	for _, tt := range []struct {
+		name     string
+		status   Status
+		answered string
+		again    bool
+	}{
+		{"pending", StatusPending, "/challenge/1", true},
+		{"the CA tries by itself", StatusProcessing, "/challenge/1", false},
+		{"another one failed, long ago", StatusPending, "/challenge/2", false},
+	} {
+		polls := 0
+		ca.on("/authz/1", func(w http.ResponseWriter, r *http.Request) {
+			change := map[string]any{"challenges": []any{ca.challenge(map[string]any{"status": tt.status, "error": failed})}}
+			if polls++; polls > 1 {
+				change["status"] = "valid"
+			}
+			fmt.Fprint(w, ca.authorization(change))
+		})
+		z, err := c.WaitChallenge(t.Context(), ca.URL+"/authz/1", Challenge{URL: ca.URL + tt.answered})
+		if !tt.again {
+			if err != nil || z.Status != StatusValid {
+				t.Errorf("%s: got %+v, %v, want it polled until it is valid", tt.name, z, err)
+			}
+			continue
+		}
+		p := asProblem(t, tt.name, err, ClassName, "www.example.com: connection: nobody is there")
+		if !errors.Is(err, ErrPendingAgain) || p.Operation != "authz" || z == nil || polls != 1 {
+			t.Errorf("%s: got %+v, %#v after %d polls, want ErrPendingAgain after one", tt.name, z, p, polls)
+		}
+	}
+}
+
+// TestPollAt: the answers to an answer and to finalize say when to poll.
+func TestPollAt(t *testing.T) {
+	t.Parallel()
+	ca, c := newFake(t)
+	for _, tt := range []struct {
+		retry, order, challenge  string
+		orderWait, challengeWait time.Duration // zero: no time was named
+	}{
+		{"7", "processing", "processing", 7 * time.Second, 7 * time.Second},
+		{"3600", "processing", "pending", maxPoll, maxPoll},
+		{"0", "processing", "", minPoll, minPoll},
+		{"7", "processing", "valid", 7 * time.Second, 0},
+		{"soon", "processing", "processing", 0, 0},
+	} {
+		ca.json("/finalize/1", 200, ca.order(map[string]any{"status": tt.order}), "Retry-After", tt.retry)
+		ca.json("/challenge/1", 200, object(ca.challenge(map[string]any{"status": tt.challenge}), nil), "Retry-After", tt.retry)
+		begun := time.Now()
+		o, err := c.Finalize(t.Context(), &Order{URL: ca.URL + "/order/1", Finalize: ca.URL + "/finalize/1", Identifiers: []Identifier{{"dns", "www.example.com"}}}, []byte("csr"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := c.AnswerPollAt(t.Context(), Challenge{URL: ca.URL + "/challenge/1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := time.Now()
+		for what, poll := range map[string]struct {
+			at   time.Time
+			wait time.Duration
+		}{"order": {o.PollAt, tt.orderWait}, "challenge": {at, tt.challengeWait}} {
+			// The CA's Date has whole seconds, and does not count here.
+			if poll.wait == 0 && !poll.at.IsZero() || poll.wait != 0 && (poll.at.Before(begun.Add(poll.wait)) || poll.at.After(ended.Add(poll.wait))) {
+				t.Errorf("%s %q with Retry-After %s is polled at %v, want %v after %v", what, tt.challenge, tt.retry, poll.at, poll.wait, begun)
+			}
+		}
+	}
+}

@@ -75,6 +75,9 @@ type Order struct {
 	Profile        string   // as echoed by the CA; empty without profiles
 	Replaces       string   // as echoed by the CA (RFC 9773 §5)
 	Problem        *Problem // why the order became invalid; nil if the CA did not say
+	// PollAt is when the CA wants to be asked again (Retry-After, §7.4), one to
+	// thirty seconds from its answer; zero if it did not say.
+	PollAt time.Time
 }
 
 // An Authorization is the CA's record of one identifier to prove (RFC 8555 §7.1.4).

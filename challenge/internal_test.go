@@ -136,3 +136,16 @@ func FuzzAllow(f *testing.F) {
 		}
 	})
 }
+
+// A panic of a goroutine is the error of its name.
+func TestPanicsAreErrors(t *testing.T) {
+	t.Parallel()
+	var none context.Context // is what panics
+	if _, err := lookup(none, "127.0.0.1:1", "a.example.com"); err == nil || !strings.Contains(err.Error(), "look-up panicked") {
+		t.Errorf("the look-up gave %v, want its panic", err)
+	}
+	id := acme.NewIdentifier("127.0.0.1")
+	if err := (&SelfTest{}).round(none, id, acme.Challenge{}); err == nil || !strings.Contains(err.Error(), "self-test panicked") {
+		t.Errorf("the self-test gave %v, want its panic", err)
+	}
+}

@@ -58,6 +58,15 @@ func Bind(ctx context.Context, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
+// openListener binds addr for the challenges that want it.
+func openListener(addr string, total, perAddr int) (*listener, error) {
+	ln, err := Bind(context.Background(), addr)
+	if err != nil {
+		return nil, err
+	}
+	return newListener(ln, []string{addr}, total, perAddr), nil
+}
+
 func newListener(ln net.Listener, keys []string, total, perAddr int) *listener {
 	return &listener{
 		Listener: ln,

@@ -35,7 +35,10 @@ func lookup(ctx context.Context, server, host string) ([]netip.Addr, error) {
 	errs := make([]error, len(types))
 	var wg sync.WaitGroup
 	for i, qtype := range types {
-		wg.Go(func() { found[i], errs[i] = ask(ctx, server, host, qtype) })
+		wg.Go(func() {
+			defer recovered("look-up", &errs[i])
+			found[i], errs[i] = ask(ctx, server, host, qtype)
+		})
 	}
 	wg.Wait()
 	addrs := unique(slices.Concat(found...))

@@ -1,7 +1,6 @@
 package challenge
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,11 +42,13 @@ type Responder struct {
 	Count func(result string)
 
 	mu        sync.Mutex
-	answers   map[string]*answer   // by token
-	listeners map[string]*listener // by the address that was asked for
+	answers   map[string]*answer       // by token
+	listeners map[string]*listener     // by the address that was asked for
+	opening   map[string]chan struct{} // likewise; closed once it is open, or failed
 	closed    bool
 
-	headerTimeout, timeout time.Duration // as the constants; shorter in tests
+	openPort               func(addr string, total, perAddr int) (*listener, error) // openListener, but for tests
+	headerTimeout, timeout time.Duration                                            // as the constants; shorter in tests
 	total, perAddr         int
 }
 
@@ -62,6 +63,8 @@ func NewResponder() *Responder {
 	return &Responder{
 		answers:       map[string]*answer{},
 		listeners:     map[string]*listener{},
+		opening:       map[string]chan struct{}{},
+		openPort:      openListener,
 		headerTimeout: readHeaderTimeout,
 		timeout:       requestTimeout,
 		total:         totalConns,
@@ -194,24 +197,53 @@ func (r *Responder) Close() error {
 	return failed.err()
 }
 
+// acquire adds a user to the listener of addr. It opens the listener, which may
+// take a look-up of addr, without the lock that answers need; who wants the same
+// address meanwhile waits.
 func (r *Responder) acquire(addr string) error {
+	done, err := r.share(addr)
+	if done == nil {
+		return err
+	}
+	l, err := r.openPort(addr, r.total, r.perAddr)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
-		return fmt.Errorf("listen %s: %w", addr, ErrClosed)
+	delete(r.opening, addr)
+	close(done)
+	switch {
+	case err != nil:
+		return err
+	case r.closed:
+		return errors.Join(fmt.Errorf("listen %s: %w", addr, ErrClosed), l.shut())
 	}
-	l := r.listeners[addr]
-	if l == nil {
-		ln, err := Bind(context.Background(), addr)
-		if err != nil {
-			return err
-		}
-		l = newListener(ln, []string{addr}, r.total, r.perAddr)
-		l.serve(r.server())
-		r.listeners[addr] = l
-	}
+	l.serve(r.server())
 	l.users++
+	r.listeners[addr] = l
 	return nil
+}
+
+// share adds a user to a listener that is open. If there is none, the caller is
+// to open it, and then to close done.
+func (r *Responder) share(addr string) (done chan struct{}, err error) {
+	for {
+		r.mu.Lock()
+		l, busy := r.listeners[addr], r.opening[addr]
+		switch {
+		case r.closed:
+			err = fmt.Errorf("listen %s: %w", addr, ErrClosed)
+		case l != nil:
+			l.users++
+		case busy == nil:
+			done = make(chan struct{})
+			r.opening[addr] = done
+		default:
+			r.mu.Unlock()
+			<-busy
+			continue
+		}
+		r.mu.Unlock()
+		return done, err
+	}
 }
 
 // release closes the listener with its last user. The port is free before the

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -247,4 +248,65 @@ func FuzzLookup(f *testing.F) {
 			t.Errorf("the request target %q got no answer", target)
 		}
 	})
+}
+
+// While an address is looked up, answers are given, tokens come and go, and other
+// addresses are opened.
+func TestAcquireHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	for _, closed := range []bool{false, true} {
+		r := NewResponder()
+		begun, goOn := make(chan struct{}), make(chan struct{})
+		r.openPort = func(addr string, total, perAddr int) (*listener, error) {
+			if addr == "slow.example.com:0" {
+				close(begun) // a second time would panic
+				<-goOn
+				addr = "127.0.0.1:0"
+			}
+			return openListener(addr, total, perAddr)
+		}
+		var wg sync.WaitGroup
+		releases := make([]func() error, 3)
+		errs := make([]error, len(releases))
+		for i := range releases {
+			wg.Go(func() { releases[i], errs[i] = r.Listen([]string{"slow.example.com:0"}) })
+		}
+		<-begun
+		addr, release := open(t, r)
+		r.Put("token", "key authorization")
+		res, err := http.Get("http://" + addr + PathPrefix + "token")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK {
+			t.Errorf("the answer is status %d, want 200", res.StatusCode)
+		}
+		if closed {
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		close(goOn)
+		wg.Wait()
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+		for i, err := range errs {
+			if closed != errors.Is(err, ErrClosed) || !closed && err != nil {
+				t.Errorf("closed meanwhile: %v; Listen gave %v", closed, err)
+			}
+			if err == nil {
+				if n := len(r.Addrs()); n != 1 {
+					t.Errorf("%d listeners, want one for all", n)
+				}
+				if err := releases[i](); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if left := r.Addrs(); len(left) > 0 {
+			t.Errorf("left open: %v", left)
+		}
+	}
 }

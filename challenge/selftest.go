@@ -94,6 +94,7 @@ func (s *SelfTest) round(ctx context.Context, id acme.Identifier, ch acme.Challe
 	g.SetLimit(atOnce)
 	for i, addr := range addrs {
 		g.Go(func() error {
+			defer recovered("self-test", &findings[i].err)
 			findings[i] = s.fetch(ctx, id, ch, addr)
 			return nil
 		})

@@ -18,6 +18,9 @@ import (
 // those configured; acmetool's, and the redirector's.
 const StandardWebroot = "/run/acme/acme-challenge"
 
+// tempPrefix begins the names of files not finished yet, before the token.
+const tempPrefix = ".certd-"
+
 // A Webroot writes answers as files that a web server serves under PathPrefix.
 // Every call opens the directories anew and reaches files only through the
 // opened directory, so no token and no symbolic link can lead elsewhere.
@@ -64,7 +67,7 @@ func (w *Webroot) present(ctx context.Context, id acme.Identifier, ch acme.Chall
 	return failed, nil
 }
 
-// CleanUp removes the file from every directory. Directories and files that are
+// CleanUp removes the file from every directory, also if it was never finished. Directories and files that are
 // gone already are fine. It needs no time worth a deadline, so ctx is not asked.
 func (w *Webroot) CleanUp(_ context.Context, id acme.Identifier, ch acme.Challenge) error {
 	if err := check(id, ch); err != nil {
@@ -87,7 +90,7 @@ func publish(dir string, ch acme.Challenge) error {
 		return err
 	}
 	defer root.Close()
-	temp := ".certd-" + rand.Text()
+	temp := tempPrefix + ch.Token + "-" + rand.Text()
 	err = writeFile(root, temp, ch.KeyAuthorization)
 	if err == nil {
 		err = root.Rename(temp, ch.Token)
@@ -119,12 +122,29 @@ func remove(dir, token string) error {
 	root, err := openDir(dir)
 	if err == nil {
 		defer root.Close()
+		removeUnfinished(root, token)
 		err = root.Remove(token)
 	}
 	if err == nil || errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil // what is not there cannot hold a file of ours
 	}
 	return cause(err)
+}
+
+// removeUnfinished removes what a process that was killed in Present left, as far
+// as it can: there hardly ever is any, and nobody is served it.
+func removeUnfinished(root *os.Root, token string) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		if strings.HasPrefix(name, tempPrefix+token+"-") {
+			_ = root.Remove(name)
+		}
+	}
 }
 
 // openWebroot opens dir, and creates it first if it is missing.

@@ -34,6 +34,25 @@ func TestWebrootFile(t *testing.T) {
 	}
 }
 
+// A process that is killed while it writes leaves a file under another name.
+func TestWebrootUnfinishedFilesAreRemoved(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	id, ch := challengetest.New("www.example.com")
+	_, other := challengetest.New("www.example.com")
+	for _, name := range []string{".certd-" + ch.Token + "-X", ".certd-" + other.Token + "-X"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := (&challenge.Webroot{Dirs: []string{dir}}).CleanUp(t.Context(), id, ch); err != nil {
+		t.Fatal(err)
+	}
+	if names := entries(t, dir); len(names) != 1 || filepath.Base(names[0]) != ".certd-"+other.Token+"-X" {
+		t.Errorf("the webroot has %v, want the other challenge's file only", names)
+	}
+}
+
 // The umask belongs to the process, so this test does not run beside others.
 func TestWebrootWhateverTheUmask(t *testing.T) {
 	for _, mask := range []int{0, 0o077, 0o777} {

@@ -102,13 +102,17 @@ func currentURL(directory string) string {
 	return directory
 }
 
-// CheckCAs returns an error for every CA of the target that the settings do
-// not know; nil if all are known.
+// CheckCAs returns an error for every CA of the target (or of conf/target, which
+// has no File) that the settings do not know; nil if all are known.
 func (s *Settings) CheckCAs(t *Target) error {
+	file := "desired/" + t.File
+	if t.File == "" {
+		file = "conf/target"
+	}
 	var errs []error
 	for _, name := range t.CAs {
 		if _, err := s.CA(name); err != nil {
-			errs = append(errs, &Mistake{File: "desired/" + t.File, Key: "request.ca", Text: err.Error()})
+			errs = append(errs, &Mistake{File: file, Key: "request.ca", Text: err.Error()})
 		}
 	}
 	return errors.Join(errs...)

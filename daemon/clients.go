@@ -177,12 +177,30 @@ func externalAccount(ca config.CA, d *acme.Directory) (*acme.EAB, error) {
 	return &acme.EAB{KeyID: kid, HMAC: hmac}, nil
 }
 
-// giveUp ends an order at its CA and in the journal (RFC 8555 §7.5.2).
+// known reports whether there is an account at the CA with this directory, so
+// that none is made only to give something up.
+func (c *clients) known(directory string) bool {
+	account, err := c.p.Store.Account(directory)
+	return err == nil && account.URL != ""
+}
+
+// giveUp ends an order at its CA and in the journal (RFC 8555 §7.5.2), and
+// removes what a run that was killed presented for it: as its target says, or
+// conf/target if it has none any more.
 func (c *clients) giveUp(ctx context.Context, open acme.OpenOrder) error {
 	client, err := c.get(ctx, open.Directory)
 	if err != nil {
 		return err
 	}
-	issuer := &issue.Issuer{Client: client.Client, Journal: c.p.Store, Keys: c.p.Store}
+	t := c.p.targets[open.Target]
+	if t == nil {
+		gone := *c.p.view.Targets.Default
+		gone.File, t = open.Target, &gone
+	}
+	solvers, err := c.p.solvers.forTarget(t, client)
+	if err != nil {
+		return err
+	}
+	issuer := &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: c.p.Store, Keys: c.p.Store}
 	return issuer.GiveUp(ctx, open)
 }

@@ -127,6 +127,9 @@ func look(store *state.Store, fallback *Fallback) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state directory %s: %w", store.Dir(), err)
 	}
+	if err := settings.CheckCAs(targets.Default); err != nil { // every target without a CA of its own would use it
+		return nil, &ConfigError{err}
+	}
 	for _, t := range targets.Targets {
 		if err := settings.CheckCAs(t); err != nil {
 			targets.Errors = append(targets.Errors, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"certd/acme"
@@ -14,30 +15,107 @@ import (
 	"certd/state"
 )
 
-// deliver runs the hooks for every journaled event, also for those that earlier
-// passes could not deliver: a pass that somebody asked for does not wait for
-// their NextAttempt, which is when the daemon starts one by itself. Publications
-// are delivered together, so that a server is reloaded once however many
-// certificates changed.
-func (p *pass) deliver(ctx context.Context) {
-	if err := ctx.Err(); err != nil {
-		p.report.Pending = len(p.view.Snapshot.Pending)
-		return
+const (
+	quiet        = 2 * time.Second  // without a publication before servers are told
+	patience     = 30 * time.Second // for more publications, so that servers reload once for many
+	lastDelivery = 3 * time.Second  // for what was published before an interruption
+	allHooks     = 15 * time.Minute // for all deliveries of a pass
+)
+
+// startCourier delivers publications while other targets are still worked on, so
+// that a slow one holds up nobody's reload. The returned function ends it.
+func (p *pass) startCourier(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	idle := make(chan struct{})
+	var courier sync.WaitGroup
+	courier.Go(func() {
+		for p.settled(ctx, idle) {
+			p.deliverUpdates(ctx)
+		}
+	})
+	return func() { close(idle); courier.Wait(); cancel() }
+}
+
+// settled waits for publications, and then until they pause. It returns false
+// when idle is closed or ctx is done: then the end of the pass delivers.
+func (p *pass) settled(ctx context.Context, idle <-chan struct{}) bool {
+	select {
+	case <-p.published:
+	case <-idle:
+		return false
+	case <-ctx.Done():
+		return false
 	}
-	var batch, single []state.Event
-	for _, e := range p.view.Snapshot.Pending {
-		if e.Event == "live-updated" {
-			batch = append(batch, e)
-		} else {
-			single = append(single, e)
+	latest := time.After(patience)
+	for {
+		pause := time.NewTimer(quiet)
+		select {
+		case <-p.published:
+			pause.Stop()
+			continue
+		case <-pause.C:
+		case <-latest:
+		case <-idle:
+		case <-ctx.Done():
+		}
+		pause.Stop()
+		select {
+		case <-idle:
+			return false
+		default:
+			return ctx.Err() == nil
 		}
 	}
-	for _, group := range groupByDone(batch) {
-		p.deliverGroup(ctx, group)
+}
+
+// deliver runs the hooks for every journaled event, also for those that earlier
+// passes could not deliver: a pass that somebody asked for does not wait for
+// their NextAttempt, which is when the daemon starts one by itself. An
+// interrupted pass still tells the servers what it has published.
+func (p *pass) deliver(ctx context.Context) {
+	limit := allHooks
+	if ctx.Err() != nil {
+		limit = lastDelivery
 	}
-	for _, e := range single {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	p.deliverUpdates(ctx)
+	for _, e := range p.take(func(e state.Event) bool { return limit == allHooks }) {
 		p.deliverGroup(ctx, []state.Event{e})
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.Pending += len(p.view.Snapshot.Pending)
+}
+
+// deliverUpdates tells the servers of all publications at once. No link moves
+// meanwhile: a server must not find a certificate changing under its reload.
+func (p *pass) deliverUpdates(ctx context.Context) {
+	events := p.take(func(e state.Event) bool { return e.Event == "live-updated" })
+	if len(events) == 0 {
+		return
+	}
+	p.swap.Lock()
+	defer p.swap.Unlock()
+	for _, group := range groupByDone(events) {
+		p.deliverGroup(ctx, group)
+	}
+}
+
+// take removes the events that match from those of the pass. Each is delivered
+// at most once in a pass; in pending/ it stays until every hook has it.
+func (p *pass) take(match func(state.Event) bool) []state.Event {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var taken []state.Event
+	p.view.Snapshot.Pending = slices.DeleteFunc(p.view.Snapshot.Pending, func(e state.Event) bool {
+		if match(e) {
+			taken = append(taken, e)
+			return true
+		}
+		return false
+	})
+	return taken
 }
 
 // groupByDone puts events together that the same hooks still have to see.
@@ -59,7 +137,8 @@ func groupByDone(events []state.Event) [][]state.Event {
 }
 
 // deliverGroup runs the hooks once for a group of events of one kind. What every
-// hook has handled is forgotten; the rest stays in pending/.
+// hook has handled is forgotten; the rest stays in pending/. Events that the
+// hooks cannot be run with are tried alone, so that one spoils no other.
 func (p *pass) deliverGroup(ctx context.Context, group []state.Event) {
 	var names []string
 	for _, e := range group {
@@ -67,26 +146,55 @@ func (p *pass) deliverGroup(ctx context.Context, group []state.Event) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	first := group[0]
-	ev := hooks.Event{Name: first.Event, Stdin: []byte(lines(names)), Env: map[string]string{"CERTD_DETAIL": first.Detail}}
-	var results []hooks.Result
-	var err error
-	if p.Hooks != nil {
-		results, err = p.Hooks.Run(ctx, ev, func(path string) bool { return slices.Contains(first.Done, path) })
-	}
-	p.report.Hooks = append(p.report.Hooks, results...)
-	p.count.hooks(first.Event, results)
-	done, failed := p.judge(first.Event, results, err)
-	for _, e := range group {
-		if failed == nil {
-			if err := p.Store.RemoveEvent(e.ID); err != nil {
-				p.other(fmt.Errorf("forget delivered event %s: %w", e.ID, err))
-			}
-			continue
+	results, err := p.runHooks(ctx, group[0], names)
+	if err != nil && len(group) > 1 && len(results) == 0 {
+		for _, e := range group {
+			p.deliverGroup(ctx, []state.Event{e})
 		}
-		p.report.Pending++
-		p.postpone(e, done, failed)
+		return
 	}
+	p.count.hooks(group[0].Event, results)
+	done, failed := p.judge(group[0].Event, results, err)
+	p.mu.Lock()
+	p.report.Hooks = append(p.report.Hooks, results...)
+	if failed != nil {
+		p.report.Pending += len(group)
+	}
+	p.mu.Unlock()
+	for _, e := range group {
+		if failed != nil {
+			p.postpone(e, done, failed)
+		} else if err := p.Store.RemoveEvent(e.ID); err != nil {
+			p.other(fmt.Errorf("forget delivered event %s: %w", e.ID, err))
+		}
+	}
+}
+
+// runHooks runs the hooks that have not handled the event yet. One that ran out
+// of time in this pass is not waited for again.
+func (p *pass) runHooks(ctx context.Context, e state.Event, names []string) ([]hooks.Result, error) {
+	if p.Hooks == nil {
+		return nil, nil
+	}
+	ev := hooks.Event{Name: e.Event, Stdin: []byte(lines(names)), Env: map[string]string{"CERTD_DETAIL": e.Detail}}
+	var skipped []error
+	results, err := p.Hooks.Run(ctx, ev, func(path string) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.slow[path] && !slices.Contains(e.Done, path) {
+			skipped = append(skipped, fmt.Errorf("hook %s: not run again, it ran out of time in this pass", path))
+			return true
+		}
+		return slices.Contains(e.Done, path)
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range results {
+		if r.Outcome == hooks.Timeout {
+			p.slow[r.Hook] = true
+		}
+	}
+	return results, errors.Join(append(skipped, err)...)
 }
 
 // judge logs what the hooks answered and returns those that need not see the

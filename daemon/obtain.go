@@ -23,15 +23,22 @@ import (
 // what became of the attempt.
 func (p *pass) obtain(ctx context.Context, a plan.Action) error {
 	cert, client, err := p.issue(ctx, a)
+	var id string
 	if err == nil {
 		p.count.step(client.name, a.Target, "install")
-		err = p.install(a, client, cert)
+		id, err = p.store(a, client, cert)
 	}
 	if err != nil {
 		p.saveFailure(ctx, a, err)
 		return err
 	}
-	return p.saveSuccess(a, client)
+	// From here on it is a success, even where something stands in the way of a
+	// live link: the next pass finds the certificate and links it.
+	err = p.publish(a.Links, id)
+	if closeErr := p.Store.CloseOrder(cert.Open); closeErr != nil {
+		err = errors.Join(err, fmt.Errorf("forget finished order: %w", closeErr))
+	}
+	return errors.Join(err, p.saveSuccess(a, client))
 }
 
 func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *caClient, error) {
@@ -44,6 +51,12 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 	if err != nil {
 		return nil, client, err
 	}
+	if err := p.checkKeyID(t); err != nil {
+		return nil, client, err
+	}
+	if err := state.Files(t.Files).Check(); err != nil {
+		return nil, client, &acme.Problem{CA: client.name, Class: acme.ClassOperator, Err: fmt.Errorf("desired/%s: %w", t.File, err)}
+	}
 	key := t.Key
 	if key.Algorithm == "" {
 		key.Algorithm = "ecdsa"
@@ -53,6 +66,7 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 			Profile: t.Profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
 		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
 		KeyID:    t.KeyID,
+		Chain:    t.Chain,
 		Staple:   t.MustStaple,
 		SelfTest: t.Challenge.SelfTest,
 		Claim:    func(url string) bool { return p.claim(url, t.File) },
@@ -74,40 +88,40 @@ func (p *pass) issue(ctx context.Context, a plan.Action) (*issue.Certificate, *c
 	if problem := problemOf(err); problem != nil && problem.Type == "accountDoesNotExist" {
 		err = errors.Join(err, p.clients.forget(client)) // the next attempt looks the account up by its key
 	}
+	if err == nil && cert.Notice != "" {
+		p.Log.Warn("preferred chain not available", "target", a.Target, "err", cert.Notice)
+	}
 	if err == nil && cert.CleanUp != nil {
 		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp.Error())
 	}
 	return cert, client, err
 }
 
-// claim takes an order for a target: journaled orders belong to theirs.
-func (p *pass) claim(url, target string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if owner, ok := p.claims[url]; ok {
-		return owner == target
+// checkKeyID makes sure that the key a target reuses is there before an order is
+// spent on it.
+func (p *pass) checkKeyID(t *config.Target) error {
+	if t.KeyID == "" {
+		return nil
 	}
-	p.claims[url] = target
-	return true
+	if _, err := p.Store.LoadKey(t.KeyID); err != nil {
+		return &acme.Problem{Operation: "finalize", Class: acme.ClassOperator, Err: err,
+			Detail: fmt.Sprintf("request.key.id of desired/%s: %v; remove the line for a new key", t.File, err)}
+	}
+	return nil
 }
 
-// install writes the certificate and switches every live name the target owns.
-func (p *pass) install(a plan.Action, client *caClient, cert *issue.Certificate) error {
-	id, err := p.Store.Publish(state.NewCertificate{
+// store makes an accepted certificate durable.
+func (p *pass) store(a plan.Action, client *caClient, cert *issue.Certificate) (id string, err error) {
+	id, err = p.Store.Publish(state.NewCertificate{
 		URL: cert.Open.URL, Directory: client.directory, Account: client.accountID, KeyID: cert.KeyID,
 		Cert: cert.CertPEM, Chain: cert.ChainPEM, Profile: cert.Open.Profile, Target: a.Target, Reason: cert.Open.Reason,
 		Names: cert.Open.Names, NotBefore: cert.Leaf.NotBefore.UTC(), NotAfter: cert.Leaf.NotAfter.UTC(),
+		Files: state.Files(p.targets[a.Target].Files),
 	})
 	if err != nil {
-		return fmt.Errorf("store certificate: %w", err)
+		return "", fmt.Errorf("store certificate: %w", err)
 	}
-	if err := p.publish(a.Links, id); err != nil {
-		return err
-	}
-	if err := p.Store.CloseOrder(cert.Open); err != nil {
-		return fmt.Errorf("forget finished order: %w", err)
-	}
-	return nil
+	return id, nil
 }
 
 func (p *pass) saveSuccess(a plan.Action, client *caClient) error {

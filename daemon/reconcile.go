@@ -7,12 +7,12 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"certd/acme"
 	"certd/config"
 	"certd/plan"
 	"certd/state"
@@ -44,9 +44,14 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	p := newPass(o, view)
 	p.count = counts
 	defer p.clients.close()
+	p.narrow()
+	stale := plan.Stale(view.input(selected, o.Force))
+	p.claimJournaled(stale)
+	stop := p.startCourier(ctx)
 	p.runAll(ctx, view.Plan(selected, o.Force))
+	stop()
 	p.deliver(ctx)
-	p.giveUpStale(ctx, plan.Stale(view.input(selected, o.Force)))
+	p.giveUpStale(ctx, stale)
 	p.logReport()
 	return &p.report, nil
 }
@@ -72,21 +77,23 @@ type pass struct {
 	report  Report
 	count   *count
 
-	mu     sync.Mutex // guards the fields below, and report.Updated and report.Other
-	done   int
-	total  int
-	claims map[string]string // order URL to target
+	swap sync.RWMutex // held for writing while servers reload: no link moves then
+
+	mu        sync.Mutex // guards the fields below, view.Snapshot.Pending and all of report but Results
+	done      int
+	total     int
+	claims    map[string]string // order URL to target
+	published chan struct{}     // wakes the courier; never blocks
+	slow      map[string]bool   // hooks that ran out of time in this pass
 }
 
 func newPass(o Options, view *View) *pass {
-	p := &pass{Options: o, view: view, targets: make(map[string]*config.Target), claims: make(map[string]string)}
+	p := &pass{Options: o, view: view, targets: make(map[string]*config.Target), claims: make(map[string]string),
+		published: make(chan struct{}, 1), slow: make(map[string]bool)}
 	for _, t := range view.Targets.Targets {
 		p.targets[t.File] = t
 	}
-	for _, open := range view.Snapshot.Orders {
-		p.claims[open.URL] = open.Target
-	}
-	p.report.Broken = view.Snapshot.Broken
+	p.report.Broken = slices.Clone(view.Snapshot.Broken)
 	p.report.Mistakes = view.Targets.Errors
 	for _, err := range view.Mistakes {
 		p.report.Other = append(p.report.Other, fmt.Errorf("the configuration read before stays in force: %w", err))
@@ -96,35 +103,61 @@ func newPass(o Options, view *View) *pass {
 	return p
 }
 
+// narrow closes private keys that everybody may read.
+func (p *pass) narrow() {
+	if len(p.view.Snapshot.TooWide) == 0 {
+		return
+	}
+	if err := p.Store.Narrow(p.view.Snapshot.TooWide); err != nil {
+		p.other(err)
+		return
+	}
+	p.Log.Warn("private keys that everybody could read are closed; consider replacing them", "paths", p.view.Snapshot.TooWide)
+}
+
 // runAll works on every action, several at once at each CA, so that a slow CA
 // holds up nobody else's targets. Targets are independent: none is cancelled
 // because another failed.
 func (p *pass) runAll(ctx context.Context, actions []plan.Action) {
 	defer p.solvers.close()
 	p.report.Results = make([]Result, len(actions))
-	byCA := make(map[string][]int)
+	byCA := make(map[string]map[string][]int) // directory, then names, to indexes
 	for i, a := range actions {
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			p.total++
-			byCA[a.CA] = append(byCA[a.CA], i)
+			if byCA[a.CA] == nil {
+				byCA[a.CA] = make(map[string][]int)
+			}
+			names := strings.Join(a.Names, " ")
+			byCA[a.CA][names] = append(byCA[a.CA][names], i)
 			continue
 		}
 		p.report.Results[i] = p.contain(ctx, a)
 	}
 	var cas sync.WaitGroup
-	for _, indexes := range byCA {
-		cas.Go(func() {
-			var g errgroup.Group // no WithContext: certificates are independent
-			g.SetLimit(max(1, p.view.Settings.Parallel))
-			for _, i := range indexes {
-				g.Go(func() error { p.report.Results[i] = p.contain(ctx, actions[i]); return nil })
-			}
-			_ = g.Wait() // always nil: every failure is in its Result
-		})
+	for _, byNames := range byCA {
+		cas.Go(func() { p.runCA(ctx, actions, byNames) })
 	}
 	cas.Wait()
 	slices.Sort(p.report.Updated)
 	p.report.Updated = slices.Compact(p.report.Updated)
+}
+
+// runCA works on the actions of one CA. Targets with the same names (such as an
+// RSA and an ECDSA certificate) come one after the other: a CA may answer the
+// second order with the one that is still open for the first.
+func (p *pass) runCA(ctx context.Context, actions []plan.Action, byNames map[string][]int) {
+	var g errgroup.Group // no WithContext: certificates are independent
+	g.SetLimit(max(1, p.view.Settings.Parallel))
+	for _, indexes := range byNames {
+		g.Go(func() error {
+			for _, i := range indexes {
+				p.report.Results[i] = p.contain(ctx, actions[i])
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // always nil: every failure is in its Result
 }
 
 // contain runs one action; a panic in it is that target's failure only.
@@ -150,66 +183,28 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 func (p *pass) act(ctx context.Context, a plan.Action) Result {
 	res := Result{Action: a, Outcome: Unchanged}
 	if len(a.Stale) > 0 && a.CertID != "" {
-		if err := p.publish(a.Stale, a.CertID); err != nil {
-			return Result{Action: a, Outcome: Failed, Err: err}
+		if res.Err = p.publish(a.Stale, a.CertID); res.Err == nil {
+			res.Outcome = Relinked
 		}
-		res.Outcome = Relinked
 	}
 	switch a.Kind {
 	case plan.Order, plan.Resume:
 		if err := p.obtain(ctx, a); err != nil {
-			return Result{Action: a, Outcome: Failed, Err: err}
+			res.Err = errors.Join(err, res.Err)
+		} else {
+			res.Outcome = Issued
 		}
-		res.Outcome = Issued
 	case plan.Wait:
 		res.Outcome = Waiting
-		if at := p.view.Snapshot.Attempts[a.Target]; at.LastError != "" {
+		if at := p.view.Snapshot.Attempts[a.Target]; at.LastError != "" && res.Err == nil {
 			res.Err = errors.New(at.LastError)
 		}
+		return res
+	}
+	if res.Err != nil {
+		res.Outcome = Failed
 	}
 	return res
-}
-
-// publish switches live names to a certificate. The hook event is durable before
-// the first link moves, so that a crash in between still reloads the servers.
-func (p *pass) publish(names []string, certID string) error {
-	event, err := p.Store.SaveEvent(state.Event{Event: "live-updated", Names: names, Created: time.Now().UTC()})
-	if err != nil {
-		return fmt.Errorf("journal the reload for %s: %w", names[0], err)
-	}
-	p.mu.Lock()
-	p.view.Snapshot.Pending = append(p.view.Snapshot.Pending, event)
-	p.mu.Unlock()
-	for _, name := range names {
-		if err := p.Store.Link(name, certID); err != nil {
-			return fmt.Errorf("publish live/%s: %w", name, err)
-		}
-		p.mu.Lock()
-		p.report.Updated = append(p.report.Updated, name)
-		p.mu.Unlock()
-	}
-	return nil
-}
-
-// giveUpStale ends journaled orders that nothing wants any more, and forgets
-// those that were finished but for the journal. It comes last and has a deadline
-// of its own, since nobody waits for it.
-func (p *pass) giveUpStale(ctx context.Context, orders []acme.OpenOrder) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for _, open := range orders {
-		_, finished := p.view.Snapshot.Certificates[state.CertID(open.URL)]
-		expired := !open.Expires.IsZero() && open.Expires.Before(p.view.Now)
-		if !finished && !expired && ctx.Err() == nil {
-			p.Log.Info("giving up an order that is no longer wanted", "target", open.Target, "order", open.URL)
-			if err := p.clients.giveUp(ctx, open); err != nil {
-				p.Log.Warn("could not tell the CA", "order", open.URL, "err", err.Error())
-			}
-		}
-		if err := p.Store.CloseOrder(open); err != nil {
-			p.other(fmt.Errorf("forget order of %s: %w", open.Target, err))
-		}
-	}
 }
 
 func (p *pass) other(err error) {

@@ -2,12 +2,15 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"certd/acme"
 	"certd/acme/acmetest"
 	"certd/daemon"
 	"certd/hooks"
@@ -115,5 +118,69 @@ func checkStatus(t *testing.T, dir string, want daemon.State, lastError string) 
 	status := look(t, dir).Status()
 	if len(status) != 1 || status[0].State != want || (lastError == "") != (status[0].LastError == "") || !strings.Contains(status[0].LastError, lastError) {
 		t.Errorf("status %+v, want one name, %s, with last error %q", status, want, lastError)
+	}
+}
+
+// TestMistakesInConfStopThePass: what would make every target unsafe.
+func TestMistakesInConfStopThePass(t *testing.T) {
+	t.Parallel()
+	for name, data := range map[string]string{
+		"conf/target":     "request: {ca: nosuch}\n",
+		"conf/certd.yaml": "parallel: many\n",
+	} {
+		dir := t.TempDir()
+		configureFault(t, dir, acmetest.StartFaulty(t))
+		write(t, dir+"/"+name, data)
+		store, err := state.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = daemon.Reconcile(t.Context(), daemon.Options{Store: store})
+		if mistake, ok := errors.AsType[*daemon.ConfigError](err); !ok || !strings.Contains(mistake.Error(), name) {
+			t.Errorf("%s with %q: %v, want a ConfigError that names it", name, data, err)
+		}
+	}
+}
+
+// TestMissingKeyToReuseCostsNoOrder: request.key.id of a key that is gone.
+func TestMissingKeyToReuseCostsNoOrder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := acmetest.StartFaulty(t)
+	configureFault(t, dir, ca)
+	write(t, dir+"/desired/"+faultName, "request: {key: {id: "+strings.Repeat("a", 52)+"}}\n")
+	res := pass(t, dir, daemon.Options{}).Results[0]
+	if res.Outcome != daemon.Failed || acme.ClassOf(res.Err) != acme.ClassOperator || !strings.Contains(res.Err.Error(), "request.key.id") {
+		t.Errorf("%s, %v; want failed, for the operator, naming the key", res.Outcome, res.Err)
+	}
+	if n := acmetest.Count(ca.Requests(), "order"); n != 0 {
+		t.Errorf("%d orders were spent on it", n)
+	}
+}
+
+// TestForgottenAccountIsFoundAgain: a CA that does not know the account URL any
+// more is asked by key at the next pass.
+func TestForgottenAccountIsFoundAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := acmetest.StartFaulty(t)
+	configureFault(t, dir, ca)
+	if report := pass(t, dir, daemon.Options{}); report.Failed() {
+		t.Fatalf("first pass: %+v", report.Results)
+	}
+	accounts, err := filepath.Glob(dir + "/accounts/*/*/account.json")
+	if err != nil || len(accounts) != 1 {
+		t.Fatalf("accounts %v, %v", accounts, err)
+	}
+	data, err := os.ReadFile(accounts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, accounts[0], strings.Replace(string(data), "/account/1", "/account/77", 1))
+	if report := pass(t, dir, daemon.Options{Force: true}); !report.Failed() {
+		t.Fatal("an order with an unknown account went through: the test does not test")
+	}
+	if report := pass(t, dir, daemon.Options{Force: true}); report.Failed() {
+		t.Errorf("the account was not found again: %v", report.Results[0].Err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -151,14 +152,10 @@ func candidates(dir string) ([]candidate, error) {
 		return nil, err
 	}
 	defer f.Close()
-	entries, err := f.Readdirnames(maxEntries + 1)
-	if len(entries) > maxEntries {
-		return nil, fmt.Errorf("more than %d files in it: is this really a hook directory?", maxEntries)
+	entries, err := names(f)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil && len(entries) == 0 {
-		return nil, nil // io.EOF: an empty directory
-	}
-	slices.SortFunc(entries, cmp.Compare[string])
 	var list []candidate
 	for _, name := range entries {
 		if leftover(name) {
@@ -177,6 +174,22 @@ func candidates(dir string) ([]candidate, error) {
 		list = append(list, c)
 	}
 	return list, nil
+}
+
+// names lists what is in a directory, ascending. What can't be read is an error,
+// not an empty directory: events would count as delivered.
+func names(dir interface {
+	Readdirnames(n int) ([]string, error)
+}) ([]string, error) {
+	entries, err := dir.Readdirnames(maxEntries + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(entries) > maxEntries {
+		return nil, fmt.Errorf("more than %d files in it: is this really a hook directory?", maxEntries)
+	}
+	slices.SortFunc(entries, cmp.Compare[string])
+	return entries, nil
 }
 
 // leftover reports whether a file name is hidden or one that editors and

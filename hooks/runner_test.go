@@ -3,10 +3,12 @@ package hooks
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -24,6 +26,34 @@ func TestDefaultDirs(t *testing.T) {
 	} {
 		if got := DefaultDirs(tt.env); !slices.Equal(got, tt.want) {
 			t.Errorf("ACME_HOOKS_DIR=%q: got %q, want %q", tt.env, got, tt.want)
+		}
+	}
+}
+
+// A listing is a directory that was read.
+type listing struct {
+	names []string
+	err   error
+}
+
+func (l listing) Readdirnames(int) ([]string, error) { return l.names, l.err }
+
+// A directory that can't be read is not an empty one.
+func TestNames(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		dir  listing
+		want string
+		err  error
+	}{
+		{listing{[]string{"b", "a"}, nil}, "a b", nil},
+		{listing{nil, io.EOF}, "", nil},
+		{listing{nil, syscall.EIO}, "", syscall.EIO},
+		{listing{[]string{"a"}, syscall.EIO}, "", syscall.EIO},
+	} {
+		got, err := names(tt.dir)
+		if strings.Join(got, " ") != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%v: got %q, %v; want %q, %v", tt.dir, got, err, tt.want, tt.err)
 		}
 	}
 }

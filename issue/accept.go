@@ -36,12 +36,29 @@ type Accepted struct {
 	Leaf     *x509.Certificate
 	CertPEM  []byte // the leaf
 	ChainPEM []byte // the intermediates, leaf's issuer first, without a root; may be empty
+
+	certs []*x509.Certificate // the leaf and the intermediates
+}
+
+// A DateError reports a certificate that is not valid at the time that it was
+// checked at, so that either the certificate or our clock is wrong.
+type DateError struct {
+	NotBefore, NotAfter time.Time // of the certificate
+	Now                 time.Time // that it was checked at
+}
+
+func (e *DateError) Error() string {
+	if e.NotBefore.After(e.Now) {
+		return fmt.Sprintf("is not valid before %s; check this machine's clock", e.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("expired at %s; check this machine's clock", e.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // Accept checks a downloaded chain (DER, RFC 8555 §7.4.2) in full and returns
 // the PEM to publish, which has been parsed again. A chain that is not leaf
 // first is repaired if there is but one way to order it; a root at its end is
-// dropped. The error says what is wrong with it, without quoting the chain at length.
+// dropped. The error says what is wrong with it, without quoting the chain at length;
+// it wraps a *DateError if it is the dates.
 func Accept(chain [][]byte, want Wanted) (*Accepted, error) {
 	if want.Now.IsZero() {
 		want.Now = time.Now()
@@ -153,11 +170,8 @@ func checkDates(cert *x509.Certificate, now time.Time) error {
 	if !cert.NotBefore.Before(cert.NotAfter) {
 		return errors.New("ends before it begins")
 	}
-	if cert.NotBefore.After(now.Add(maxSkew)) {
-		return fmt.Errorf("is not valid before %s; check this machine's clock", cert.NotBefore.UTC().Format(time.RFC3339))
-	}
-	if !cert.NotAfter.After(now) {
-		return fmt.Errorf("expired at %s; check this machine's clock", cert.NotAfter.UTC().Format(time.RFC3339))
+	if cert.NotBefore.After(now.Add(maxSkew)) || !cert.NotAfter.After(now) {
+		return &DateError{NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, Now: now}
 	}
 	return nil
 }
@@ -205,7 +219,7 @@ func quote(s string) string {
 
 // publishable makes the PEM of a chain and reads it back.
 func publishable(ordered []*x509.Certificate) (*Accepted, error) {
-	a := &Accepted{CertPEM: encode(ordered[0])}
+	a := &Accepted{CertPEM: encode(ordered[0]), certs: ordered}
 	for _, cert := range ordered[1:] {
 		a.ChainPEM = append(a.ChainPEM, encode(cert)...)
 	}

@@ -16,9 +16,10 @@ type proof struct {
 	name    acme.Identifier // as wanted, with "*."
 	authz   *acme.Authorization
 	ch      acme.Challenge
-	solver  Solver // of ch; nil if the CA is at another challenge already
-	pending bool   // ch has to be answered
-	err     error  // of the answer
+	solver  Solver    // of ch; nil if the CA is at another challenge already
+	pending bool      // ch has to be answered
+	err     error     // of the answer
+	pollAt  time.Time // when the CA wants to be asked for its verdict; may be zero
 }
 
 // preference is the order in which challenge types are chosen.
@@ -41,7 +42,11 @@ func (r *run) authorize(ctx context.Context, order *acme.Order) (*acme.Order, er
 // wait polls order until done, and decides what becomes of it if that never is.
 func (r *run) wait(ctx context.Context, order *acme.Order, done func(*acme.Order) bool) (*acme.Order, error) {
 	r.at = "order"
-	now, err := r.Client.WaitOrder(ctx, order.URL, done)
+	var now *acme.Order
+	err := pause(ctx, time.Until(order.PollAt))
+	if err == nil {
+		now, err = r.Client.WaitOrder(ctx, order.URL, done)
+	}
 	if err != nil {
 		return nil, r.settle(ctx, order, nil, err)
 	}
@@ -49,11 +54,10 @@ func (r *run) wait(ctx context.Context, order *acme.Order, done func(*acme.Order
 }
 
 // authorizations reads those of order and returns the ones still to be proven,
-// each with the challenge to do so. It wants one for each name, and no others.
+// each with the challenge to do so. How many there are is the CA's affair (RFC 8555
+// §7.1.3), as is one for a domain above a name (RFC 9444); what we have no business
+// with is refused.
 func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map[string]bool) ([]*proof, error) {
-	if len(order.Authorizations) != len(r.open.Names) {
-		return nil, hopeless{r.nonsense(fmt.Sprintf("the CA's order for %d names has %d authorizations", len(r.open.Names), len(order.Authorizations)))}
-	}
 	all := make([]*proof, len(order.Authorizations))
 	indexes := make([]int, len(all))
 	for i := range indexes {
@@ -70,22 +74,24 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 	if err != nil {
 		return nil, err
 	}
-	ids := make([]acme.Identifier, len(all))
 	for i, p := range all {
-		ids[i] = p.name
 		settled[order.Authorizations[i]] = p.authz.Status != acme.StatusPending
+		if !covers(p.authz, r.open.Names) {
+			return nil, hopeless{r.nonsense("the CA's order has an authorization for " + quote(p.name.Value) + ", which was not asked for")}
+		}
 	}
-	if !sameNames(ids, r.open.Names) {
-		return nil, hopeless{r.nonsense("the authorizations of the CA's order are not for its names")}
-	}
-	all = slices.DeleteFunc(all, r.proven)
+	todo := slices.DeleteFunc(slices.Clone(all), r.proven)
 	var errs []error
-	for _, p := range all {
+	for _, p := range todo {
 		if err := r.choose(p); err != nil {
 			errs = append(errs, hopeless{err})
 		}
 	}
-	return all, join(errs)
+	if len(errs) > 0 {
+		todo = nil
+	}
+	r.sweep(ctx, others(all, todo))
+	return todo, join(errs)
 }
 
 // proven reports whether p was valid before this order, or run, came.
@@ -101,15 +107,6 @@ func (r *run) proven(p *proof) bool {
 	}
 	r.authorized(way, "reused")
 	return true
-}
-
-// nameOf is the identifier that authz is for, as it was ordered (RFC 8555 §7.1.4).
-func nameOf(authz *acme.Authorization) acme.Identifier {
-	id := canonical(authz.Identifier)
-	if authz.Wildcard {
-		id.Value = "*." + id.Value
-	}
-	return id
 }
 
 // choose picks the challenge of p, and refuses an authorization that ended.
@@ -218,21 +215,15 @@ func (r *run) prove(ctx context.Context, proofs []*proof) error {
 	_ = each(proofs, func(p *proof) error {
 		r.step(p.name.Value, "validate")
 		if p.pending {
-			p.err = about(r.Client.Answer(ctx, p.ch), p)
+			p.answer(ctx, r.Client)
 		}
 		return nil // others were told: their verdict is waited for
 	})
-	lasting, stop := linger(ctx)
+	// What the CA has been told to look at is not taken away under its eyes,
+	// which would spoil the order.
+	lasting, stop := linger(ctx, lingerTime, lingerTime)
 	defer stop()
 	return each(proofs, func(p *proof) error { return r.verdict(lasting, p) })
-}
-
-// linger returns a context that outlives ctx by lingerTime: what the CA has been
-// told to look at is not taken away under its eyes, which would spoil the order.
-func linger(ctx context.Context) (lasting context.Context, stop func()) {
-	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	forget := context.AfterFunc(ctx, func() { time.AfterFunc(lingerTime, cancel) })
-	return lasting, func() { forget(); cancel() }
 }
 
 func (r *run) selfTest(ctx context.Context, p *proof) error {
@@ -255,78 +246,4 @@ func (r *run) unproven(ctx context.Context, p *proof, what string, err error) er
 		class, err = acme.ClassTransient, fmt.Errorf("%w (%w)", err, ctx.Err())
 	}
 	return r.problem(class, p.name, err)
-}
-
-// verdict waits until the CA has judged p. If it could not be told to, it is
-// not waited for, unless it is at it nevertheless. A connection that breaks is
-// no reason to stop: the CA would then look for what is no longer presented.
-func (r *run) verdict(ctx context.Context, p *proof) error {
-	if p.err != nil {
-		authz, err := r.Client.Authorization(ctx, p.authz.URL)
-		if err != nil || !underWay(authz, p.ch) {
-			return p.err
-		}
-	}
-	begun := time.Now()
-	for try := 1; ; try++ {
-		_, err := r.Client.WaitAuthorization(ctx, p.authz.URL)
-		switch {
-		case err == nil:
-			r.authorized(p.ch.Type, "valid")
-		case acme.ClassOf(err) == acme.ClassName:
-			r.authorized(p.ch.Type, "invalid")
-		}
-		if err == nil || !passing(err) || try == verdictTries || time.Since(begun) > verdictTime {
-			return about(err, p)
-		}
-		if err := pause(ctx, 50*time.Millisecond<<try); err != nil {
-			return err
-		}
-	}
-}
-
-// passing reports whether err is of the network, or of a CA out of order.
-func passing(err error) bool {
-	p, ok := errors.AsType[*acme.Problem](err)
-	return ok && p.Class == acme.ClassTransient && (p.Status == 0 || p.Status >= 500)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// underWay reports whether the CA got the answer to ch.
-func underWay(authz *acme.Authorization, ch acme.Challenge) bool {
-	if authz.Status != acme.StatusPending {
-		return true
-	}
-	return slices.ContainsFunc(authz.Challenges, func(c acme.Challenge) bool {
-		return c.URL == ch.URL && c.Status != acme.StatusPending
-	})
-}
-
-// cleanUp removes what was presented, with a deadline of its own: also after a
-// cancellation. What is left is kept in r.leftovers.
-func (r *run) cleanUp(ctx context.Context, proofs []*proof) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
-	defer cancel()
-	err := each(proofs, func(p *proof) error {
-		if p.solver == nil {
-			return nil
-		}
-		if err := p.solver.CleanUp(ctx, p.authz.Identifier, p.ch); err != nil {
-			return fmt.Errorf("clean up %s for %s: %w", p.ch.Type, p.name.Value, err)
-		}
-		return nil
-	})
-	if err != nil {
-		r.leftovers = append(r.leftovers, err)
-	}
 }

@@ -122,6 +122,35 @@ func TestSameNames(t *testing.T) {
 	}
 }
 
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		authz string // "*." for the wildcard flag
+		names string
+		want  bool
+	}{
+		{"a.example.com", "a.example.com b.example.com", true},
+		{"*.example.com", "a.test *.example.com", true},
+		{"example.com", "a.b.example.com", true},
+		{"example.com", "*.example.com", true},
+		{"example.com", "*.b.example.com", true},
+		{"*.example.com", "*.b.example.com", true},
+		{"192.0.2.1", "192.0.2.1", true},
+		{"*.example.com", "example.com a.example.com", false},
+		{"ample.com", "a.example.com", false},
+		{"a.example.com", "example.com *.example.com", false},
+		{"example.net", "example.com", false},
+		{"2.1", "192.0.2.1", false},
+	}
+	for _, tt := range tests {
+		value, wildcard := strings.CutPrefix(tt.authz, "*.")
+		authz := &acme.Authorization{Identifier: acme.NewIdentifier(value), Wildcard: wildcard}
+		if got := covers(authz, strings.Fields(tt.names)); got != tt.want {
+			t.Errorf("an authorization for %s in an order for %s: got %v, want %v", tt.authz, tt.names, got, tt.want)
+		}
+	}
+}
+
 // The first Problem of several is the one that says when to try again.
 func TestJoin(t *testing.T) {
 	t.Parallel()

@@ -80,15 +80,36 @@ func (r *run) download(ctx context.Context, order *acme.Order) (*Certificate, er
 	if err != nil {
 		return nil, err
 	}
-	accepted, err := Accept(chain.DER, Wanted{Names: canonicalNames(r.open.Names), Key: r.key.Public(), Roots: r.req.Roots})
+	want := Wanted{Names: canonicalNames(r.open.Names), Key: r.key.Public(), Roots: r.req.Roots}
+	accepted, err := Accept(chain.DER, want)
 	if err != nil {
+		clock := ourClock(chain.DER, want, err)
 		err = r.problem(acme.ClassOperator, acme.Identifier{}, fmt.Errorf("the certificate of order %s is not accepted: %w", order.URL, err))
+		if clock { // once it is right, the certificate is downloaded again
+			return nil, err
+		}
 		return nil, r.giveUp(ctx, order, nil, err)
+	}
+	accepted, notice, err := r.prefer(ctx, offer{Accepted: accepted, der: chain.DER}, chain.Alternates, want)
+	if err != nil {
+		return nil, err
 	}
 	return &Certificate{
 		Open: r.open, KeyID: r.open.KeyID,
 		Leaf: accepted.Leaf, CertPEM: accepted.CertPEM, ChainPEM: accepted.ChainPEM,
+		Notice: notice,
 	}, nil
+}
+
+// ourClock reports whether chain would have been accepted but for its dates.
+func ourClock(chain [][]byte, want Wanted, err error) bool {
+	date, ok := errors.AsType[*DateError](err)
+	if !ok {
+		return false
+	}
+	want.Now = date.NotBefore
+	_, err = Accept(chain, want)
+	return err == nil
 }
 
 func canonicalNames(names []string) []string {

@@ -44,29 +44,36 @@ func (r *run) giveUp(ctx context.Context, order *acme.Order, settled map[string]
 	if closeErr := r.closeOrder(); closeErr != nil {
 		err = errors.Join(err, closeErr)
 	}
-	r.deactivate(ctx, order, settled)
+	r.letGo(ctx, order, settled)
 	return err
 }
 
-// GiveUp lets go of an order that is not wanted any more: its pending
-// authorizations are deactivated as far as the CA can be reached (RFC 8555
-// §7.5.2), and the journal forgets it. The error is the journal's.
+// GiveUp lets go of an order that is not wanted any more: as far as the CA can be
+// reached, Solvers clean up for what a run that was killed presented, and its
+// pending authorizations are deactivated (RFC 8555 §7.5.2); the journal forgets
+// it. The error is the journal's, and what could not be cleaned up.
 func (i *Issuer) GiveUp(ctx context.Context, open acme.OpenOrder) error {
-	r := &run{Issuer: i, open: open}
+	r := &run{Issuer: i, open: open, unswept: open.KeyID == ""}
 	if open.URL != "" {
-		order, err := i.Client.Order(ctx, open.URL)
-		if err == nil && order.Status == acme.StatusPending {
-			r.deactivate(ctx, order, nil)
+		if order, err := i.Client.Order(ctx, open.URL); err == nil {
+			r.letGo(ctx, order, nil)
 		}
 	}
-	return r.closeOrder()
+	return errors.Join(append([]error{r.closeOrder()}, r.leftovers...)...)
 }
 
-// deactivate is a courtesy, not a duty: pending authorizations expire. It has
-// its own deadline, so that it works after a cancellation and yet ends.
-func (r *run) deactivate(ctx context.Context, order *acme.Order, settled map[string]bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveUpTimeout)
+// letGo leaves nothing of order behind, here and at the CA. The latter is a
+// courtesy, not a duty: pending authorizations expire. It has its own deadline,
+// so that it works after a cancellation and yet ends.
+func (r *run) letGo(ctx context.Context, order *acme.Order, settled map[string]bool) {
+	lasting, stop := linger(ctx, cleanUpCut, giveUpTimeout)
+	defer stop()
+	ctx, cancel := context.WithTimeout(lasting, giveUpTimeout)
 	defer cancel()
+	r.sweepOrder(ctx, order)
+	if order.Status != acme.StatusPending {
+		return
+	}
 	_ = each(order.Authorizations, func(url string) error {
 		if settled[url] {
 			return nil

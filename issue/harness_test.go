@@ -30,6 +30,7 @@ type disk struct {
 	keys   map[string]crypto.Signer     // by ID
 	before func(operation string) error // called before each write; its error fails it
 	closed []acme.OpenOrder
+	broken error // of LoadKey; nil: it works
 }
 
 func newDisk() *disk {
@@ -85,6 +86,9 @@ func (d *disk) SaveKey(key crypto.Signer) (string, error) {
 func (d *disk) LoadKey(id string) (crypto.Signer, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.broken != nil {
+		return nil, d.broken
+	}
 	if key, ok := d.keys[id]; ok {
 		return key, nil
 	}

@@ -14,12 +14,11 @@ import (
 
 const (
 	defaultTimeout = 15 * time.Minute
-	cleanUpTimeout = 30 * time.Second
+	cleanUpTimeout = 30 * time.Second // of one CleanUp
+	cleanUpCut     = 5 * time.Second  // of all CleanUps, from a cancellation on,
+	cleanUpLate    = time.Minute      // or from the end of Issuer.Timeout on
 	giveUpTimeout  = 10 * time.Second
-	lingerTime     = 3 * time.Second  // for the CA's verdict after a cancellation
-	verdictTries   = 4                // of waiting for the CA's verdict, if the network fails,
-	verdictTime    = 30 * time.Second // unless it has lasted so long
-	parallel       = 8                // requests and challenges at once, of one order
+	parallel       = 8 // requests and challenges at once, of one order
 )
 
 // An Issuer turns a Request into a certificate. Client, Journal and Keys must
@@ -60,7 +59,7 @@ func (i *Issuer) Issue(ctx context.Context, req Request) (*Certificate, error) {
 		cert.CleanUp = left
 		return cert, nil
 	}
-	if bounded.Err() != nil && ctx.Err() == nil && cutOff(err) {
+	if bounded.Err() != nil && ctx.Err() == nil && cutOff(err) && acme.ClassOf(err) != acme.ClassWait {
 		err = &acme.Problem{
 			Operation: r.at, Class: acme.ClassTransient, Err: err,
 			Detail: fmt.Sprintf("no certificate within %v", limit),
@@ -84,6 +83,7 @@ type run struct {
 	open      acme.OpenOrder // as journaled
 	key       crypto.Signer  // of open.KeyID; nil until it is needed
 	at        string         // operation at work, for errors that are no Problem
+	unswept   bool           // an earlier run may have been killed and left answers to the order's challenges behind
 	leftovers []error        // of CleanUp
 	mu        sync.Mutex     // around Progress
 }
@@ -100,6 +100,7 @@ func (r *run) issue(ctx context.Context) (*Certificate, error) {
 		order, err = r.authorize(ctx, order)
 	}
 	if err == nil && order.Status == acme.StatusReady {
+		r.sweepOrder(ctx, order)
 		order, err = r.finalize(ctx, order)
 	}
 	if err != nil {
@@ -145,14 +146,16 @@ func (r *run) typed(err error) error {
 	return r.problem(acme.ClassTransient, acme.Identifier{}, err)
 }
 
-// takeKey sets r.key for a CSR: the journaled key, else the one to reuse, else a
-// new one; durable and journaled before it is used (the CSR comes after).
+// takeKey sets r.key for a CSR: the journaled key if it is there and can be read,
+// else the one to reuse, else a new one; durable and journaled before it is used
+// (the CSR comes after).
 func (r *run) takeKey() error {
 	if r.key != nil {
 		return nil
 	}
-	if found, err := r.journaledKey(); found || err != nil {
-		return err
+	// The order is ready, so no CSR came of a key that can't be loaded.
+	if found, _ := r.journaledKey(); found {
+		return nil
 	}
 	id := r.req.KeyID
 	var key crypto.Signer
@@ -187,7 +190,8 @@ func (r *run) journaledKey() (found bool, err error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("load key %s of order %s: %w", r.open.KeyID, r.open.URL, err)
+		return false, r.problem(acme.ClassTransient, acme.Identifier{},
+			fmt.Errorf("the key %s of order %s cannot be loaded, the order is given up: %w", r.open.KeyID, r.open.URL, err))
 	}
 	r.key = key
 	return true, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -27,6 +26,7 @@ func (r *run) resume(ctx context.Context) (*acme.Order, error) {
 	if kid := r.Client.KID(); kid != "" && r.open.Account != "" && kid != r.open.Account {
 		return nil, r.forget() // another account's: the CA would not show it to us
 	}
+	r.unswept = r.open.KeyID == ""
 	r.step(r.firstName(), "order")
 	order, err := r.Client.Order(ctx, r.open.URL)
 	if gone(err) {
@@ -37,14 +37,12 @@ func (r *run) resume(ctx context.Context) (*acme.Order, error) {
 	}
 	usable, err := r.usable(order)
 	if err != nil {
-		return nil, err
+		return nil, r.giveUp(ctx, order, nil, err) // its certificate would be of no use; the next run orders anew
 	}
 	if usable {
 		return order, nil
 	}
-	if order.Status == acme.StatusPending {
-		r.deactivate(ctx, order, nil)
-	}
+	r.letGo(ctx, order, nil)
 	return nil, r.forget()
 }
 
@@ -79,6 +77,7 @@ func (r *run) forget() error {
 	}
 	r.open.URL, r.open.KeyID, r.key = "", "", nil
 	r.open.Created, r.open.Expires = time.Time{}, time.Time{}
+	r.unswept = false
 	return nil
 }
 
@@ -118,7 +117,7 @@ func (r *run) adopt(ctx context.Context) (*acme.Order, error) {
 // unlisted decides about the error of a list of orders that can't be read: it is
 // returned if it may pass soon, and otherwise there is no list.
 func (r *run) unlisted(ctx context.Context, err error) error {
-	if ctx.Err() == nil && (refused(err) && acme.ClassOf(err) != acme.ClassWait || r.age() > adoptPatience) {
+	if ctx.Err() == nil && (refusedByCA(err) && acme.ClassOf(err) != acme.ClassWait || r.age() > adoptPatience) {
 		return nil
 	}
 	return err
@@ -187,10 +186,17 @@ func (r *run) sendOrder(ctx context.Context) (*acme.Order, error) {
 	return order, err
 }
 
-// refused reports whether the CA said no, with a problem document.
+// refused reports whether the answer was no, be it the CA's or that of a load
+// balancer before it.
 func refused(err error) bool {
 	p, ok := errors.AsType[*acme.Problem](err)
-	return ok && p.Status >= 400 && p.Status < 500 && p.Type != ""
+	return ok && p.Status >= 400 && p.Status < 500
+}
+
+// refusedByCA reports whether the CA said no, with a problem document.
+func refusedByCA(err error) bool {
+	p, ok := errors.AsType[*acme.Problem](err)
+	return refused(err) && ok && p.Type != ""
 }
 
 // sent reports whether a newOrder that failed with err may have left: it has not
@@ -235,29 +241,4 @@ func (r *run) checkNew(order *acme.Order) error {
 // nonsense is the problem of a CA that breaks the protocol.
 func (r *run) nonsense(what string) error {
 	return r.problem(acme.ClassTransient, acme.Identifier{}, errors.New(what))
-}
-
-// sameNames reports whether ids are exactly names, in any order, each once.
-func sameNames(ids []acme.Identifier, names []string) bool {
-	if len(ids) != len(names) {
-		return false
-	}
-	have, want := make([]acme.Identifier, len(ids)), make([]acme.Identifier, len(names))
-	for i := range ids {
-		have[i], want[i] = canonical(ids[i]), acme.NewIdentifier(names[i])
-	}
-	slices.SortFunc(have, compareIdentifiers)
-	slices.SortFunc(want, compareIdentifiers)
-	return slices.Equal(have, want)
-}
-
-// canonical gives an IP address the form we use (RFC 5952).
-func canonical(id acme.Identifier) acme.Identifier {
-	if id.Type != "ip" {
-		return id
-	}
-	if addr, err := netip.ParseAddr(id.Value); err == nil {
-		id.Value = addr.String()
-	}
-	return id
 }

@@ -51,6 +51,7 @@ type Request struct {
 	NewKey   func() (crypto.Signer, error) // makes the certificate key, called once the order is ready and no key was journaled
 	KeyID    string                        // reuse this key instead of NewKey; empty means a new one
 	Roots    *x509.CertPool                // roots the chain must lead to; nil means that any self-consistent chain of two or more will do
+	Chain    string                        // which of the chains the CA offers is wanted, see prefer; empty means its first
 	Staple   bool                          // ask for must-staple
 	SelfTest bool                          // call Waiters before the CA is told
 	// Claim takes the order at url for this target and reports whether it could.
@@ -67,6 +68,7 @@ type Certificate struct {
 	CertPEM  []byte // the leaf
 	ChainPEM []byte // the intermediates, leaf's issuer first; may be empty
 	CleanUp  error  // what a Solver could not remove after use; nil if all is gone
+	Notice   string // why the chain is not the one that Request.Chain asked for; empty if it is
 }
 
 // A Step is progress of one target, for terminals and logs.

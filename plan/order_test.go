@@ -50,6 +50,9 @@ func TestOpenOrders(t *testing.T) {
 		{"no URL", same, func(o *O) { o.URL = "" }, ordered},
 		{"expires now", same, func(o *O) { o.Expires = noon() }, ordered},
 		{"expires in a second", same, func(o *O) { o.Expires = noon().Add(time.Second) }, resumed},
+		{"expired, but has a key", same, func(o *O) { o.Expires, o.KeyID = noon().Add(-time.Hour), "k" }, resumed},
+		{"expired a day ago, with a key", same, func(o *O) { o.Expires, o.Created, o.KeyID = noon().Add(-day), noon().Add(-2*day), "k" }, ordered},
+		{"expired by our clock alone, with a key", same, func(o *O) { o.Expires, o.KeyID = noon().Add(-90*day), "k" }, resumed},
 		{"expiry unknown, six days old", same, func(o *O) { o.Expires, o.Created = time.Time{}, noon().Add(-6*day) }, "resume new: no certificate yet; goes on with the order of 2026-11-14"},
 		{"expiry unknown, seven days old", same, func(o *O) { o.Expires, o.Created = time.Time{}, noon().Add(-7*day) }, ordered},
 	} {

@@ -204,6 +204,7 @@ func TestBest(t *testing.T) {
 		{"due and not linked", "", []*state.Certificate{cert("c1", a, 80*day, 90*day)}, "order expiry cert=c1 stale=a.example.com: expires in 10 days; renewal due since 2026-10-31 12:00Z"},
 		{"another target's certificate does not explain", a + "=c1", []*state.Certificate{cert("c1", a+" z.example.com", 0, 90*day, other)}, "order new: no certificate yet"},
 		{"another target's certificate serves", "", []*state.Certificate{cert("c1", a, 0, 90*day, other)}, "relink cert=c1 stale=a.example.com: live/a.example.com does not point to the best certificate"},
+		{"its own before another target's newer one", a + "=c1", []*state.Certificate{cert("c1", a, day, 90*day), cert("c2", a, 0, 90*day, other)}, "keep cert=c1: renews 2027-01-18"},
 		{"superset does not satisfy", a + "=c1", []*state.Certificate{cert("c1", a+" b.example.com c.example.com d.example.com e.example.com f.example.com g.example.com", 0, 90*day)},
 			"order want_changed: names changed: -b.example.com -c.example.com -d.example.com -e.example.com and 2 more"},
 	} {

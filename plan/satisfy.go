@@ -14,6 +14,10 @@ import (
 // orderLife is how long an order is believed to live when its CA did not say.
 const orderLife = 7 * day
 
+// afterlife is for how long an order that expired is worth a look if it may have
+// been finalized: its certificate may be there.
+const afterlife = day
+
 // A need is why a target needs a certificate. The zero Cause means it does
 // not before due.
 type need struct {
@@ -25,22 +29,26 @@ type need struct {
 
 // best returns the certificate to link: of those that satisfy the target the
 // one that can be linked, then the newest. It is not the one that lasts longest:
-// a CA may shorten its lifetimes, and who orders anew wants the new one. Then
-// one in use (so that two of the same moment do not take turns), then the one
-// with the first ID. Nil if none satisfies it.
+// a CA may shorten its lifetimes,
+// and who orders anew wants the new one. Then one in use (so that two of the same
+// moment do not take turns), then the one with the first ID. Nil if none
+// satisfies it.
 func (p *planner) best(w *want) *state.Certificate {
 	var best *state.Certificate
 	for _, c := range p.byNames[joined(w.RequestNames)] {
-		if c.Usable() && len(p.changes(w, c)) == 0 && (best == nil || p.better(c, best)) {
+		if c.Usable() && len(p.changes(w, c)) == 0 && (best == nil || p.better(w, c, best)) {
 			best = c
 		}
 	}
 	return best
 }
 
-func (p *planner) better(a, b *state.Certificate) bool {
+func (p *planner) better(w *want, a, b *state.Certificate) bool {
 	if l := p.linkable(a); l != p.linkable(b) {
 		return l
+	}
+	if own := w.ordered(a); own != w.ordered(b) {
+		return own
 	}
 	if newer := issued(a).Compare(issued(b)); newer != 0 {
 		return newer > 0
@@ -53,6 +61,10 @@ func (p *planner) better(a, b *state.Certificate) bool {
 	}
 	return a.ID < b.ID
 }
+
+// ordered reports whether a certificate was ordered for this target, as far as
+// that is known: one made for another label is only better than none.
+func (w *want) ordered(c *state.Certificate) bool { return c.Target == "" || c.Target == w.File }
 
 // issued is when a certificate came to be: when certd published it or, for one
 // that acmetool left, the start of its validity.
@@ -193,11 +205,19 @@ func (p *planner) open(w *want) *acme.OpenOrder {
 	return nil
 }
 
-// alive reports whether an order can still lead to a certificate.
+// alive reports whether an order can still lead to a certificate. One with a key
+// may have one: it is worth a look for a day after it expired, or was created if
+// our clock was wrong.
 func (p *planner) alive(o acme.OpenOrder) bool {
 	expires := o.Expires
 	if expires.IsZero() {
 		expires = o.Created.Add(orderLife)
+	}
+	if o.KeyID != "" {
+		if o.Created.After(expires) {
+			expires = o.Created
+		}
+		expires = expires.Add(afterlife)
 	}
 	return o.URL != "" && expires.After(p.Now) && !p.onDisk[o.URL]
 }

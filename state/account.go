@@ -28,6 +28,14 @@ func (s *Store) Accounts() ([]Account, []Broken, error) {
 		return nil, nil, err
 	}
 	defer root.Close()
+	accounts, broken, err := loadAccounts(root)
+	if err != nil {
+		return nil, nil, s.explain("read accounts", err)
+	}
+	return accounts, broken, nil
+}
+
+func loadAccounts(root *os.Root) ([]Account, []Broken, error) {
 	servers, err := list(root, "accounts")
 	if err != nil {
 		return nil, nil, err
@@ -37,12 +45,12 @@ func (s *Store) Accounts() ([]Account, []Broken, error) {
 	for _, server := range servers {
 		dir := "accounts/" + server.Name()
 		if !server.IsDir() {
-			broken = append(broken, Broken{dir, fmt.Errorf("a %s, not the directory of a CA", kind(server.Type()))})
+			broken = append(broken, Broken{Path: dir, Err: fmt.Errorf("a %s, not the directory of a CA", kind(server.Type()))})
 			continue
 		}
 		keys, err := list(root, dir)
 		if err != nil {
-			broken = append(broken, Broken{dir, err})
+			broken = append(broken, Broken{Path: dir, Err: err})
 			continue
 		}
 		for _, key := range keys {
@@ -63,12 +71,12 @@ func loadAccount(root *os.Root, id string) (*Account, []Broken) {
 	dir := "accounts/" + id
 	directory, err := DirectoryOf(id)
 	if err != nil {
-		return nil, []Broken{{dir, err}}
+		return nil, []Broken{{Path: dir, Err: err}}
 	}
 	_, keyID, _ := strings.Cut(id, "/")
 	key, err := loadKey(root, dir+"/privkey", keyID)
 	if err != nil {
-		return nil, []Broken{{dir, err}}
+		return nil, []Broken{{Path: dir, Err: err}}
 	}
 	a := &Account{ID: id, Directory: directory, Key: key}
 	var file accountFile
@@ -77,14 +85,31 @@ func loadAccount(root *os.Root, id string) (*Account, []Broken) {
 		return a, nil
 	}
 	if err != nil {
-		return a, []Broken{{dir + "/account.json", err}}
+		return a, []Broken{{Path: dir + "/account.json", Err: err}}
 	}
 	a.URL, a.Contacts, a.OrdersURL, a.EABKeyID = file.URL, file.Contacts, file.OrdersURL, file.EABKeyID
 	return a, nil
 }
 
-// Account returns the account at the CA with this directory URL; the error wraps
-// fs.ErrNotExist if there is none. Of several it is one whose URL is known, then
+// A BrokenAccountError reports that what is kept of the account at a CA cannot be
+// used. It is not that there is none, for which another might be registered.
+type BrokenAccountError struct {
+	Path string // absolute
+	Err  error  // what is wrong; not to be unwrapped, since it may be that a file of it is missing
+}
+
+// Error names the account, what is wrong, and the remedy.
+func (e *BrokenAccountError) Error() string {
+	remedy := "restore it from a backup, or move it away to register a new account"
+	if errors.Is(e.Err, fs.ErrPermission) {
+		remedy = "run certd as the user whom it belongs to"
+	}
+	return fmt.Sprintf("account %s cannot be used: %v; %s", e.Path, e.Err, remedy)
+}
+
+// Account returns the account at the CA with this directory URL. The error wraps
+// fs.ErrNotExist if there is none, and is a *BrokenAccountError if there are only
+// broken ones. Of several it is one whose URL is known, then
 // the one with the lowest ID.
 func (s *Store) Account(directory string) (*Account, error) {
 	all, broken, err := s.Accounts()
@@ -94,6 +119,11 @@ func (s *Store) Account(directory string) (*Account, error) {
 	want := CanonicalDirectory(directory)
 	all = slices.DeleteFunc(all, func(a Account) bool { return CanonicalDirectory(a.Directory) != want })
 	if len(all) == 0 {
+		for _, b := range broken {
+			if b.isAccountAt(want) {
+				return nil, &BrokenAccountError{Path: s.Path(b.Path), Err: b.Err}
+			}
+		}
 		return nil, errors.Join(fmt.Errorf("account at %s: %w", directory, fs.ErrNotExist), joinBroken(broken))
 	}
 	slices.SortFunc(all, func(a, b Account) int {
@@ -103,6 +133,16 @@ func (s *Store) Account(directory string) (*Account, error) {
 		return cmp.Compare(a.ID, b.ID)
 	})
 	return &all[0], nil
+}
+
+// isAccountAt reports whether b was an account at this CA, or may hide one.
+func (b Broken) isAccountAt(canonical string) bool {
+	server, id, ok := strings.Cut(strings.TrimPrefix(b.Path, "accounts/"), "/")
+	if !ok {
+		id = hashID(nil) // the CA's directory as a whole: that of any account will do
+	}
+	directory, err := DirectoryOf(server + "/" + id)
+	return err == nil && CanonicalDirectory(directory) == canonical
 }
 
 func joinBroken(broken []Broken) error {
@@ -141,7 +181,7 @@ func (s *Store) SaveAccount(a *Account) error {
 	if err == nil {
 		err = t.saveKey(dir, keyID, pem, more)
 	}
-	if err == nil && more != nil {
+	if _, statErr := t.root.Lstat(dir + "/account.json"); err == nil && (more != nil || statErr == nil) {
 		err = t.putFile(dir+"/account.json", data, false)
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -139,8 +140,72 @@ func TestBrokenAccounts(t *testing.T) {
 	if len(broken) != 5 {
 		t.Errorf("broken: %v, want five", broken)
 	}
+	if got := snapshot(t, s).Broken; len(got) != 5 {
+		t.Errorf("the snapshot has %v broken, want the same five", got)
+	}
 	_, err = s.Account("https://nobody.example/")
 	wantError(t, "an account that is not there, while others are broken", err, "README")
+}
+
+// An account that cannot be used is not one that is not there: somebody would
+// register another.
+func TestBrokenAccountIsNotMissing(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		spoil func(t *testing.T, s *Store, dir string)
+		want  string
+	}{
+		{"rubbish for a key", func(t *testing.T, s *Store, dir string) { plant(t, s, dir+"/privkey", "x\n") }, "no PEM private key"},
+		{"no key", func(t *testing.T, s *Store, dir string) {
+			if err := os.Remove(s.Path(dir, "privkey")); err != nil {
+				t.Fatal(err)
+			}
+		}, "no such file"},
+		{"another key", func(t *testing.T, s *Store, dir string) {
+			_, pem, err := encodeKey(newKey(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plant(t, s, dir+"/privkey", string(pem))
+		}, "another key"},
+		{"a file for the CA's directory", func(t *testing.T, s *Store, dir string) {
+			server := filepath.Dir(dir)
+			if err := os.RemoveAll(s.Path(server)); err != nil {
+				t.Fatal(err)
+			}
+			plant(t, s, server, "")
+		}, "not the directory of a CA"},
+	}
+	for _, tt := range tests {
+		s := lockedStore(t)
+		a := &Account{Directory: testDirectory, Key: newKey(t), URL: "https://ca.example/acct/1"}
+		if err := s.SaveAccount(a); err != nil {
+			t.Fatal(err)
+		}
+		tt.spoil(t, s, "accounts/"+a.ID)
+		_, err := s.Account(testDirectory)
+		if _, ok := errors.AsType[*BrokenAccountError](err); !ok || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v, want a BrokenAccountError, which is not fs.ErrNotExist", tt.name, err)
+		}
+		wantError(t, tt.name, err, s.Path("accounts"), tt.want, "restore it from a backup, or move it away")
+		if _, err := s.Account("https://other.example/"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: at another CA: %v, want fs.ErrNotExist", tt.name, err)
+		}
+		if snap := snapshot(t, s); len(snap.Broken) != 1 {
+			t.Errorf("%s: the snapshot has %v broken, want the account", tt.name, snap.Broken)
+		}
+		other := &Account{Directory: testDirectory, Key: newKey(t), URL: "https://ca.example/acct/2"}
+		if tt.name == "a file for the CA's directory" {
+			continue
+		}
+		if err := s.SaveAccount(other); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Account(testDirectory); err != nil || got.ID != other.ID {
+			t.Errorf("%s: with a sound one beside it: %v, %v", tt.name, got, err)
+		}
+	}
 }
 
 func TestKeys(t *testing.T) {

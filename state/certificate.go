@@ -35,11 +35,12 @@ type metaFile struct {
 	SHA256    digests   `json:"sha256"`
 }
 
-// digests are the lower-case hex SHA-256 of three files.
+// digests are the lower-case hex SHA-256 of the files, the key's included.
 type digests struct {
 	Cert      string `json:"cert"`
 	Chain     string `json:"chain"`
 	Fullchain string `json:"fullchain"`
+	Privkey   string `json:"privkey,omitempty"`
 }
 
 func digest(data []byte) string {
@@ -56,6 +57,8 @@ type certDir struct {
 	leaf  *x509.Certificate      // nil if it cannot be parsed
 	meta  *metaFile              // nil without a sound meta.json
 	keyed bool                   // the privkey link is there and right
+
+	keyMode fs.FileMode // of the key's file; zero if it is not to be seen
 }
 
 // readCertificate reads the certificate directory at dir as that of this ID, whose
@@ -260,7 +263,10 @@ func (c *certDir) readLinks(keys keyDir) error {
 	if target != "" && !c.keyed {
 		c.damage("privkey links to %s, which is not its key", target)
 	}
-	c.HasKey = keys.has(c.KeyID, c.keyed)
+	c.HasKey, c.keyMode = keys.look(c.KeyID, c.keyed)
+	if c.HasKey && c.meta != nil && !keys.unchanged(c.KeyID, c.meta.SHA256.Privkey) {
+		c.damage("keys/%s/privkey does not hold its key", c.KeyID)
+	}
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (s *Store) LoadKey(id string) (crypto.Signer, error) {
 	defer root.Close()
 	key, err := loadKey(root, "keys/"+id+"/privkey", id)
 	if err != nil {
-		return nil, fmt.Errorf("load key %s: %w", id, err)
+		return nil, s.explain("load key "+id, err)
 	}
 	return key, nil
 }
@@ -147,8 +147,8 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 	}
 }
 
-// A keyDir is the directory keys/, open for looking whether keys are there; they
-// are not read. The zero value has no keys.
+// A keyDir is the directory keys/, open for looking whether keys are there. The
+// zero value has no keys.
 type keyDir struct {
 	root   *os.Root
 	hidden bool // we may not look into it
@@ -173,18 +173,39 @@ func (k keyDir) close() {
 	}
 }
 
-// has reports whether the key with this ID is there and not empty. A user who may
-// not look has to believe that the certificate is linked to it.
-func (k keyDir) has(id string, linked bool) bool {
+// look reports whether the key with this ID is there and not empty, and its mode. A
+// user who may not look has to believe that the certificate is linked to it.
+func (k keyDir) look(id string, linked bool) (has bool, mode fs.FileMode) {
 	if k.hidden {
-		return linked
+		return linked, 0
 	}
 	if k.root == nil {
-		return false
+		return false, 0
 	}
 	fi, err := k.root.Lstat(id + "/privkey")
 	if errors.Is(err, fs.ErrPermission) {
-		return linked
+		return linked, 0
 	}
-	return err == nil && fi.Mode().IsRegular() && fi.Size() > 0
+	if err != nil || !fi.Mode().IsRegular() {
+		return false, 0
+	}
+	return fi.Size() > 0, fi.Mode()
+}
+
+// unchanged reports whether a key file has the digest it was published with or,
+// in another encoding, still holds its key. Without a digest (acmetool kept none)
+// and for users who may not read keys there is nothing to compare.
+func (k keyDir) unchanged(id, want string) bool {
+	if want == "" || k.root == nil {
+		return true
+	}
+	data, err := readFile(k.root, id+"/privkey")
+	if err != nil {
+		return errors.Is(err, fs.ErrPermission)
+	}
+	if digest(data) == want {
+		return true
+	}
+	_, err = loadKey(k.root, id+"/privkey", id)
+	return err == nil
 }

@@ -90,15 +90,15 @@ func (l *Lock) release() error {
 // makeDir creates the state directory itself, and its parents.
 func (s *Store) makeDir() error {
 	if _, err := os.Stat(s.dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
+		return s.explain("open state directory", err)
 	}
 	r := s.perms.at(".")
 	if err := os.MkdirAll(filepath.Dir(s.dir), 0o755); err != nil {
-		return fmt.Errorf("create state directory: %w", err)
+		return s.explain("create state directory", err)
 	}
 	parent, err := os.OpenRoot(filepath.Dir(s.dir))
 	if err != nil {
-		return fmt.Errorf("create state directory: %w", err)
+		return s.explain("create state directory", err)
 	}
 	defer parent.Close()
 	base := filepath.Base(s.dir)
@@ -106,9 +106,13 @@ func (s *Store) makeDir() error {
 	if errors.Is(err, fs.ErrExist) {
 		return nil // somebody was faster
 	}
-	if err == nil {
-		err = parent.Chmod(base, r.dir)
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Path = s.dir
 	}
+	if err != nil {
+		return s.explain("create state directory", err)
+	}
+	err = parent.Chmod(base, r.dir)
 	if err == nil {
 		err = (&tree{root: parent}).syncDir(".")
 	}
@@ -139,7 +143,7 @@ func (s *Store) acquire(ctx context.Context, deadline time.Time) (*Lock, error) 
 func (s *Store) try() (_ *Lock, err error) {
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
-		return nil, fmt.Errorf("lock state directory: %w", err)
+		return nil, s.explain("lock", err)
 	}
 	defer func() {
 		if err != nil {
@@ -151,7 +155,7 @@ func (s *Store) try() (_ *Lock, err error) {
 	}
 	f, err := root.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock state directory: %w", err)
+		return nil, s.explain("lock", err)
 	}
 	defer func() {
 		if err != nil {
@@ -190,7 +194,7 @@ func (s *Store) checkSame(root *os.Root, f *os.File) error {
 	}
 	if mode := s.perms.at("lock").file; have.Mode() != mode {
 		if err := f.Chmod(mode); err != nil {
-			return fmt.Errorf("lock state directory: %w", err)
+			return s.explain("set the mode of", err)
 		}
 	}
 	return nil
@@ -225,16 +229,23 @@ func holderIn(locks, file string) int {
 	return 0
 }
 
-// prepare completes the layout and empties tmp/.
+// prepare completes the layout, sets right what conf/perm says otherwise of its
+// directories, and empties tmp/.
 func (l *Lock) prepare() error {
 	t := &tree{root: l.root, perms: l.store.perms, step: l.store.step}
-	if err := t.makeTemp(); err != nil {
-		return fmt.Errorf("prepare state directory: %w", err)
-	}
+	err := t.makeTemp()
 	for _, dir := range layout()[1:] {
-		if err := t.ensureDir(dir); err != nil {
-			return fmt.Errorf("prepare state directory: %w", err)
+		if err == nil {
+			err = t.ensureDir(dir)
 		}
+	}
+	for _, dir := range append([]string{"."}, layout()...) {
+		if r := t.perms.at(dir); err == nil && r.said {
+			err = t.conform(dir, r, r.dir, false)
+		}
+	}
+	if err != nil {
+		return l.store.explain("prepare state directory", err)
 	}
 	return nil
 }

@@ -28,6 +28,8 @@ func (e *PermError) Unwrap() error { return e.Err }
 type rule struct {
 	file, dir fs.FileMode
 	uid, gid  int // -1 means left as it is
+
+	said bool // conf/perm says so, and not the default table
 }
 
 // perms is the table of modes: conf/perm merged over the defaults.
@@ -127,7 +129,7 @@ func cleanPattern(s string) (string, error) {
 }
 
 func parseRule(fields []string) (rule, error) {
-	r := rule{uid: -1, gid: -1}
+	r := rule{uid: -1, gid: -1, said: true}
 	if len(fields) != 2 && len(fields) != 4 {
 		return r, fmt.Errorf("want \"pattern file-mode dir-mode [user group]\" or \"pattern inherit\"")
 	}

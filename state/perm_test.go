@@ -54,7 +54,8 @@ func TestPermDefaultsAreAcmetools(t *testing.T) {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]rule{
-		"certs/abc/haproxy": {0o600, 0o700, -1, -1}, "tmp/x": {0o600, 0o700, -1, -1}, "desired/x": {0o644, 0o755, -1, -1}, "haproxy/x": {0o644, 0o755, -1, -1},
+		"certs/abc/haproxy": {0o600, 0o700, -1, -1, false}, "tmp/x": {0o600, 0o700, -1, -1, false},
+		"desired/x": {0o644, 0o755, -1, -1, false}, "haproxy/x": {0o644, 0o755, -1, -1, false},
 	} {
 		if got := table.at(path); got != want {
 			t.Errorf("rule of %s is %+v, want %+v", path, got, want)

@@ -13,17 +13,29 @@ import (
 
 // Publish makes an accepted certificate durable in certs/ and returns its ID. It
 // checks that n is of one piece: the bytes parse, the names and dates are those of
-// the leaf, and the key in keys/ is the leaf's. Nothing is written if the
-// certificate is there. It is not live before Link.
+// the leaf, and the key in keys/ is the leaf's, which it gives to whom n.Files
+// says. Nothing is written if the certificate is there and the key so. It is not
+// live before Link.
 func (s *Store) Publish(n NewCertificate) (id string, err error) {
 	id = CertID(n.URL)
 	t, err := s.writer()
 	if err != nil {
 		return "", fmt.Errorf("publish certificate: %w", err)
 	}
-	entries, leaf, err := n.files()
+	var key []byte
+	if err = checkID("key", n.KeyID); err == nil {
+		key, err = readFile(t.root, "keys/"+n.KeyID+"/privkey")
+	}
 	if err == nil {
 		_, err = s.LoadKey(n.KeyID)
+	}
+	var entries []entry
+	var leaf *x509.Certificate
+	if err == nil {
+		entries, leaf, err = n.files(digest(key))
+	}
+	if err == nil {
+		err = t.giveKey(n.KeyID, n.Files)
 	}
 	if err == nil {
 		err = t.publish(id, leaf, entries)
@@ -87,11 +99,15 @@ func (t *tree) usable(dir, id string) (*certDir, error) {
 	case !c.HasKey:
 		return nil, fmt.Errorf("its key %s is not in keys/", c.KeyID)
 	}
+	if _, err := loadKey(t.root, "keys/"+c.KeyID+"/privkey", c.KeyID); err != nil {
+		return nil, err
+	}
 	return c, nil
 }
 
-// files checks n and returns what its directory will hold.
-func (n *NewCertificate) files() ([]entry, *x509.Certificate, error) {
+// files checks n and returns what its directory will hold; key is the digest of
+// the key's file.
+func (n *NewCertificate) files(key string) ([]entry, *x509.Certificate, error) {
 	leafs, err := parseChain(n.Cert)
 	if err != nil {
 		return nil, nil, fmt.Errorf("certificate: %w", err)
@@ -113,7 +129,7 @@ func (n *NewCertificate) files() ([]entry, *x509.Certificate, error) {
 		URL: n.URL, Directory: n.Directory, Account: n.Account, Target: n.Target, Reason: n.Reason,
 		Profile: n.Profile, KeyType: keyType(leaf.PublicKey), Names: certNames(leaf),
 		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Created: time.Now().UTC(),
-		SHA256: digests{Cert: digest(cert), Chain: digest(inter), Fullchain: digest(full)},
+		SHA256: digests{Cert: digest(cert), Chain: digest(inter), Fullchain: digest(full), Privkey: key},
 	})
 	if err != nil {
 		return nil, nil, err

@@ -33,12 +33,14 @@ func (s *Store) Snapshot() (*Snapshot, error) {
 	}
 	defer root.Close()
 	for try := 1; ; try++ {
-		r := &snapshotReader{root: root, snap: newSnapshot()}
+		r := &snapshotReader{root: root, perms: s.perms, snap: newSnapshot()}
 		if err := r.read(); err != nil {
-			return nil, fmt.Errorf("read %s: %w", s.dir, err)
+			return nil, s.explain("read state directory", err)
 		}
 		if !r.moved || try == snapshotTries {
 			slices.SortFunc(r.snap.Broken, func(a, b Broken) int { return cmp.Compare(a.Path, b.Path) })
+			slices.Sort(r.snap.TooWide)
+			r.snap.TooWide = slices.Compact(r.snap.TooWide)
 			return r.snap, nil
 		}
 	}
@@ -55,12 +57,24 @@ func newSnapshot() *Snapshot {
 // A snapshotReader takes one snapshot.
 type snapshotReader struct {
 	root  *os.Root
+	perms perms
 	snap  *Snapshot
 	moved bool // a link was switched while we read: what was read does not belong together
 }
 
 func (r *snapshotReader) broken(path string, err error) {
-	r.snap.Broken = append(r.snap.Broken, Broken{path, err})
+	live, ok := strings.CutPrefix(path, "live/")
+	if !ok {
+		live = ""
+	}
+	r.snap.Broken = append(r.snap.Broken, Broken{Path: path, Live: live, Err: err})
+}
+
+// key notes a private key that everybody may read, though conf/perm does not say so.
+func (r *snapshotReader) key(path string, mode fs.FileMode) {
+	if mode&0o007&^r.perms.at(path).file != 0 {
+		r.snap.TooWide = append(r.snap.TooWide, path)
+	}
 }
 
 // read goes against the direction of writing: links before certificates, so that
@@ -75,6 +89,9 @@ func (r *snapshotReader) read() error {
 		return err
 	}
 	r.live(links, keyed)
+	if err := r.accounts(); err != nil {
+		return err
+	}
 	if err := r.orders(); err != nil {
 		return err
 	}
@@ -157,6 +174,7 @@ func (r *snapshotReader) certificates() (keyed map[string]bool, err error) {
 			r.broken("certs/"+e.Name(), errs[i])
 		case found[i] != nil:
 			r.snap.Certificates[e.Name()] = &found[i].Certificate
+			r.key("keys/"+found[i].KeyID+"/privkey", found[i].keyMode)
 			keyed[e.Name()] = found[i].keyed
 		}
 	}
@@ -197,6 +215,27 @@ func (r *snapshotReader) live(links map[string]string, keyed map[string]bool) {
 		}
 		r.broken("live/"+name, fmt.Errorf("links to certs/%s, which holds no certificate", id))
 	}
+}
+
+// accounts looks for broken accounts; their keys are read for that and dropped. A
+// user who may not read them has nothing to say about them.
+func (r *snapshotReader) accounts() error {
+	accounts, broken, err := loadAccounts(r.root)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil
+	}
+	for _, b := range broken {
+		if !errors.Is(b.Err, fs.ErrPermission) {
+			r.broken(b.Path, b.Err)
+		}
+	}
+	for _, a := range accounts {
+		name := "accounts/" + a.ID + "/privkey"
+		if fi, err := r.root.Lstat(name); err == nil {
+			r.key(name, fi.Mode())
+		}
+	}
+	return err
 }
 
 // orders reads orders/, by creation time.
@@ -242,6 +281,11 @@ func (r *snapshotReader) pending() error {
 		}
 		if name != eventFile(e.ID) {
 			return fmt.Errorf("its id %q is not that of its name", acme.Sanitize(e.ID))
+		}
+		for _, n := range e.Names { // one that no hook can be called with must not hold up the others
+			if err := checkLiveName(n); err != nil {
+				return err
+			}
 		}
 		r.snap.Pending = append(r.snap.Pending, e)
 		return nil

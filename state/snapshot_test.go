@@ -84,6 +84,9 @@ func TestBrokenEntriesHideNothing(t *testing.T) {
 		}
 	}
 	for _, b := range snap.Broken {
+		if live, _ := strings.CutPrefix(b.Path, "live/"); (b.Live != "") != (live != b.Path) || b.Live != "" && b.Live != live {
+			t.Errorf("%s is reported as the live name %q", b.Path, b.Live)
+		}
 		if _, ok := want[b.Path]; !ok {
 			t.Errorf("%s is reported, and nothing is wrong with it: %v", b.Path, b.Err)
 		}

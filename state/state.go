@@ -62,12 +62,12 @@ func Open(dir string) (*Store, error) {
 		return s, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state directory %s: %w", dir, err)
+		return nil, s.explain("open state directory", err)
 	}
 	defer root.Close()
 	data, err := readFile(root, "conf/perm")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("state directory %s: %w", dir, err)
+		return nil, s.explain("read conf/perm", err)
 	}
 	if s.perms, err = parsePerms(s.Path("conf", "perm"), data); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (s *Store) checkSafe(root *os.Root) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("check %s: %w", s.Path(dir), err)
+			return s.explain("check state directory", err)
 		}
 		if !fi.IsDir() {
 			return fmt.Errorf("%s is not a directory: move it away", s.Path(dir))
@@ -125,7 +125,7 @@ func (s *Store) reader() (*os.Root, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open state directory: %w", err)
+		return nil, s.explain("open state directory", err)
 	}
 	return root, nil
 }

@@ -167,6 +167,8 @@ func TestChildRead(t *testing.T) {
 	}
 	if _, err := s.Lock(t.Context(), 0); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("lock: %v, want fs.ErrPermission", err)
+	} else {
+		wantError(t, "lock", err, "lock "+s.Path("lock")+": permission denied; it belongs to ")
 	}
 }
 

@@ -18,6 +18,7 @@ type Snapshot struct {
 	Attempts     map[string]Attempt      // by target (file name in desired/)
 	Pending      []Event                 // undelivered hook events, oldest first
 	Broken       []Broken                // by path
+	TooWide      []string                // private keys that everybody may read, relative to the state directory, by path; for Store.Narrow
 }
 
 // A Certificate is one directory of certs/: immutable once named.
@@ -91,6 +92,7 @@ type Event struct {
 // belong there. It is reported, left alone, and makes commands exit with 1.
 type Broken struct {
 	Path string // relative to the state directory
+	Live string // the live name, if it is one: Link sets it right; else empty
 	Err  error
 }
 
@@ -108,4 +110,13 @@ type NewCertificate struct {
 	Names     []string // sorted
 	NotBefore time.Time
 	NotAfter  time.Time
+	Files     Files // of the private key
+}
+
+// Files says whose a private key is and who may read it. Empty fields leave
+// that to conf/perm.
+type Files struct {
+	Owner string // name or number of a user
+	Group string // name or number of a group, which may then enter the key's directory
+	Mode  string // octal, at most 0660; with Group and without Mode the group may read
 }

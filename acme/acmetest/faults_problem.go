@@ -22,15 +22,22 @@ func statusFaults() []Fault {
 		f.Class, f.refuse = class, refuse
 		faults = append(faults, f)
 	}
+	busy := func(s step, name, doc string) Fault {
+		f := s.fault(name, doc)
+		if s.name == "authz-poll" { // while it validates, it may be looked at again until it answers
+			return f.endless()
+		}
+		return f
+	}
 	for _, s := range steps() {
-		add(s.fault("429", "refuses by a rate limit"), acme.ClassWait, problemAt(http.StatusTooManyRequests, "rateLimited"))
+		add(busy(s, "429", "refuses by a rate limit"), acme.ClassWait, problemAt(http.StatusTooManyRequests, "rateLimited"))
 		add(s.fault("500/problem", "fails with a problem document"), acme.ClassTransient, problemAt(http.StatusInternalServerError, "serverInternal"))
 		add(s.fault("502/html", "is hidden by a proxy that answers 502 with HTML"), acme.ClassTransient, func(x *exchange) {
 			setBody("text/html", "<h1>Bad Gateway</h1>")(x)
 			x.status = http.StatusBadGateway
 		})
 		add(s.fault("500/empty", "fails without a body"), acme.ClassTransient, func(x *exchange) { x.status = http.StatusInternalServerError })
-		add(s.fault("503", "is in maintenance, for two minutes"), acme.ClassWait, func(x *exchange) {
+		add(busy(s, "503", "is in maintenance, for two minutes"), acme.ClassWait, func(x *exchange) {
 			x.problem(http.StatusServiceUnavailable, "serverInternal", "maintenance")
 			x.header.Set("Retry-After", "120")
 		})

@@ -22,6 +22,15 @@ type FaultyOptions struct {
 	// it: nil makes it valid, a *acme.Problem gives type and detail, any other
 	// error means incorrectResponse. A nil Validate finds everything valid.
 	Validate func(ctx context.Context, id acme.Identifier, challengeType, token, keyAuthorization string) error
+
+	// ReuseOrders answers a newOrder for names that the account has a pending or
+	// ready order for with that order, as Boulder does.
+	ReuseOrders bool
+
+	// PendingAgain makes failed challenges pending again, with the error, as
+	// step-ca does: they may be answered once more (RFC 8555 §8.2). False makes
+	// them, and their authorization, invalid.
+	PendingAgain bool
 }
 
 // A FaultyCA is a small, correct ACME CA (RFC 8555: accounts, orders, orders
@@ -31,6 +40,8 @@ type FaultyOptions struct {
 // for concurrent use.
 type FaultyCA struct {
 	validate func(ctx context.Context, id acme.Identifier, challengeType, token, keyAuthorization string) error
+	reuse    bool
+	again    bool // PendingAgain
 	journal  *journal
 	faults   []*fault
 	main     *tlsServer
@@ -49,6 +60,8 @@ type FaultyCA struct {
 func NewFaulty(o FaultyOptions) (*FaultyCA, error) {
 	ca := &FaultyCA{
 		validate: o.Validate,
+		reuse:    o.ReuseOrders,
+		again:    o.PendingAgain,
 		journal:  &journal{routes: faultyRoutes()},
 		closed:   make(chan struct{}),
 		state:    newLedger(),

@@ -59,11 +59,15 @@ func (ca *FaultyCA) handleChallenge(x *exchange) {
 	}
 	c := x.authz.challenges[i]
 	if len(x.payload) > 0 && c.status == "pending" && x.authz.status == "pending" {
-		if err := ca.validateUnlocked(x, c); err != nil {
+		err := ca.validateUnlocked(x, c)
+		switch {
+		case err == nil:
+			c.status, x.authz.status, c.problem = "valid", "valid", nil
+		case ca.again:
+			c.status, c.problem = "pending", validationProblem(err)
+		default:
 			c.status, x.authz.status = "invalid", "invalid"
 			c.problem = validationProblem(err)
-		} else {
-			c.status, x.authz.status = "valid", "valid"
 		}
 	}
 	x.header.Add("Link", `<`+ca.main.url("/authz/"+x.authz.id)+`>;rel="up"`)

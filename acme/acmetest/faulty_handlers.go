@@ -138,18 +138,32 @@ func (ca *FaultyCA) handleNewOrder(x *exchange) {
 			return
 		}
 	}
-	x.order = &order{
-		id:          ca.state.nextID(),
-		account:     x.account,
-		identifiers: in.Identifiers,
-		expires:     time.Now().Add(24 * time.Hour),
+	x.order = ca.reusable(x.account, in.Identifiers)
+	if x.order == nil {
+		x.order = &order{
+			id:          ca.state.nextID(),
+			account:     x.account,
+			identifiers: in.Identifiers,
+			expires:     time.Now().Add(24 * time.Hour),
+		}
+		for _, id := range in.Identifiers {
+			x.order.authzs = append(x.order.authzs, ca.state.newAuthorization(x.account, id))
+		}
+		ca.state.orders = append(ca.state.orders, x.order)
 	}
-	for _, id := range in.Identifiers {
-		x.order.authzs = append(x.order.authzs, ca.state.newAuthorization(x.account, id))
-	}
-	ca.state.orders = append(ca.state.orders, x.order)
 	x.header.Set("Location", ca.main.url("/order/"+x.order.id))
 	x.json(http.StatusCreated, ca.orderDoc(x.order))
+}
+
+// reusable returns the account's open order for these identifiers if the CA
+// reuses orders; else nil.
+func (ca *FaultyCA) reusable(a *account, identifiers []acme.Identifier) *order {
+	for _, o := range ca.state.orders {
+		if ca.reuse && o.account == a && (o.status() == "pending" || o.status() == "ready") && slices.Equal(o.identifiers, identifiers) {
+			return o
+		}
+	}
+	return nil
 }
 
 // orderDoc returns an order object (§7.1.3).
@@ -164,7 +178,7 @@ func (ca *FaultyCA) orderDoc(o *order) map[string]any {
 	for _, z := range o.authzs {
 		urls = append(urls, ca.main.url("/authz/"+z.id))
 		for _, c := range z.challenges {
-			if c.problem != nil {
+			if c.problem != nil && c.status == "invalid" {
 				doc["error"] = c.problem
 			}
 		}

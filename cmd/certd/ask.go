@@ -62,7 +62,9 @@ func newAsker(s streams, done <-chan struct{}) *asker {
 
 // say prints a paragraph at most 78 columns wide.
 func (a *asker) say(text string) {
-	fmt.Fprintln(a.out, wrap(text, 78))
+	for _, line := range wrap(text, "") {
+		fmt.Fprintln(a.out, line)
+	}
 }
 
 // ask returns the answer: one of the choices' values, "yes" or "no", or text. A
@@ -207,25 +209,4 @@ func yesOrNo(yes bool) string {
 		return "yes"
 	}
 	return "no"
-}
-
-// wrap breaks text at spaces into lines of at most width characters where it can.
-func wrap(text string, width int) string {
-	var out strings.Builder
-	column := 0
-	for _, word := range strings.Fields(text) {
-		length := len([]rune(word))
-		switch {
-		case column == 0:
-		case column+1+length > width:
-			out.WriteByte('\n')
-			column = 0
-		default:
-			out.WriteByte(' ')
-			column++
-		}
-		out.WriteString(word)
-		column += length
-	}
-	return out.String()
 }

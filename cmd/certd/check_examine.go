@@ -194,7 +194,7 @@ func (x *examination) events() {
 		if margin, ok := x.margin(e.Names); ok && age > margin/2 && e.Event == "live-updated" {
 			status = checkCritical // what was replaced has half of its last stretch behind it
 		}
-		text := fmt.Sprintf("hook event %s of %s not delivered for %s", e.Event, title(e.Names, e.ID), duration(age))
+		text := fmt.Sprintf("hook event %s of %s not delivered for %s", e.Event, title(e.Names, nil, e.ID), duration(age))
 		if e.LastError != "" {
 			text += ": " + e.LastError
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"certd/daemon"
+	"certd/state"
 )
 
 func (a *app) cullCommand() *cobra.Command {
@@ -28,6 +29,9 @@ targets that are gone. Never deletes what live/ points to, nor any key.`,
 			if err != nil {
 				return err
 			}
+			if missing(store) {
+				return a.cullNothing(store, format)
+			}
 			if !dryRun {
 				lock, err := daemon.Lock(cmd.Context(), store, a.lockWait(), a.log)
 				if err != nil {
@@ -47,12 +51,27 @@ targets that are gone. Never deletes what live/ points to, nor any key.`,
 			} else {
 				a.printCull(removed, dryRun)
 			}
-			return err
+			broken := a.broken(view)
+			if err != nil {
+				return err
+			}
+			return broken
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only list what would be deleted")
 	outputFlag(c, &format)
 	return c
+}
+
+// cullNothing is cull where there is no state directory, which it must not make.
+func (a *app) cullNothing(store *state.Store, format string) error {
+	if format == "json" {
+		fmt.Fprintf(a.err, "certd: state directory %s does not exist\n", store.Dir())
+		return a.printJSON([]string{})
+	}
+	fmt.Fprintf(a.out, "state directory %s does not exist: nothing to cull; is --state right?\n", store.Dir())
+	return nil
 }
 
 func (a *app) printCull(removed []string, dryRun bool) {

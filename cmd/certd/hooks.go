@@ -2,11 +2,12 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"certd/config"
 	"certd/hooks"
 	"certd/state"
 )
@@ -50,35 +51,52 @@ func (a *app) hooksListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, listErr := a.runner(store).List()
-			rows := make([]hookRow, 0, len(found))
-			for _, h := range found {
-				rows = append(rows, hookRow{h.Path, h.Managed, textOrNull(h.Refused)})
-			}
+			found, err := a.runner(store).List()
 			if format == "json" {
-				if err := a.printJSON(rows); err != nil {
-					return err
+				if jsonErr := a.printJSON(hookRows(found)); jsonErr != nil {
+					return jsonErr
 				}
-				return listErr
+			} else {
+				a.printHooks(found, err)
 			}
-			for _, h := range found {
-				line := h.Path
-				if h.Managed {
-					line += "  (comes with certd)"
-				}
-				if h.Refused != "" {
-					line += "  refused: " + h.Refused
-				}
-				fmt.Fprintln(a.out, line)
+			if err == nil && slices.ContainsFunc(found, func(h hooks.Hook) bool { return h.Refused != "" }) {
+				return &exitError{code: exitFailed} // printed with the reason
 			}
-			if len(found) == 0 {
-				fmt.Fprintf(a.out, "no hooks in %s; certd hooks install adds the bundled ones\n", strings.Join(a.hookDirs, ", "))
-			}
-			return listErr
+			return err
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	outputFlag(c, &format)
 	return c
+}
+
+func hookRows(found []hooks.Hook) []hookRow {
+	rows := make([]hookRow, 0, len(found))
+	for _, h := range found {
+		rows = append(rows, hookRow{h.Path, h.Managed, textOrNull(h.Refused)})
+	}
+	return rows
+}
+
+// printHooks lists hooks; err is why a directory could not be used.
+func (a *app) printHooks(found []hooks.Hook, err error) {
+	for _, h := range found {
+		line := h.Path
+		if h.Managed {
+			line += "  (comes with certd)"
+		}
+		fmt.Fprintln(a.out, line)
+		if h.Refused != "" {
+			a.paragraph("    refused: %s", h.Refused)
+		}
+	}
+	if len(found) == 0 && err == nil {
+		a.noHooks()
+	}
+}
+
+func (a *app) noHooks() {
+	fmt.Fprintf(a.out, "no hooks in %s; certd hooks install adds the bundled ones\n", strings.Join(a.hookDirs, ", "))
 }
 
 func (a *app) hooksTestCommand() *cobra.Command {
@@ -86,7 +104,8 @@ func (a *app) hooksTestCommand() *cobra.Command {
 		Use:   "test [NAME...]",
 		Short: "Run the live-updated hooks as if these names had changed",
 		Long: `Runs every hook with the event live-updated as if these live names had changed, all of
-them without a NAME, and shows what they answer. Exit 1 if one fails.`,
+them without a NAME, and shows what they answer. A NAME may be NAME:LABEL. Exit 1 if
+one fails.`,
 		Example: `  certd hooks test www.example.com`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			view, err := a.look()
@@ -103,45 +122,52 @@ them without a NAME, and shows what they answer. Exit 1 if one fails.`,
 			}
 			results, err := a.runner(store).Run(cmd.Context(),
 				hooks.Event{Name: "live-updated", Stdin: []byte(strings.Join(names, "\n") + "\n")}, nil)
-			failed := false
-			for _, r := range results {
-				fmt.Fprintf(a.out, "%s: %s\n", r.Hook, r.Outcome)
-				if r.Output != "" {
-					fmt.Fprintf(a.out, "  %s\n", strings.ReplaceAll(strings.TrimSpace(r.Output), "\n", "\n  "))
-				}
-				if r.Err != nil {
-					failed = true
-					fmt.Fprintf(a.out, "  %v\n", r.Err)
-				}
+			failed := a.printResults(results)
+			if err == nil && len(results) == 0 {
+				a.noHooks()
 			}
 			if err == nil && failed {
 				return &exitError{code: exitFailed}
 			}
 			return err
 		},
+		ValidArgsFunction: a.completeNames(liveTargetNames),
 	}
 }
 
-// liveNames returns the live names asked for, or all of them.
-func liveNames(s *state.Snapshot, args []string) ([]string, error) {
-	var names []string
-	if len(args) == 0 {
-		for name := range s.Live {
-			names = append(names, name)
+// printResults shows what hooks answered, and reports whether one failed.
+func (a *app) printResults(results []hooks.Result) (failed bool) {
+	for _, r := range results {
+		fmt.Fprintf(a.out, "%s: %s\n", r.Hook, r.Outcome)
+		if r.Output != "" {
+			fmt.Fprintf(a.out, "  %s\n", strings.ReplaceAll(strings.TrimSpace(r.Output), "\n", "\n  "))
 		}
-		if len(names) == 0 {
+		if r.Err != nil {
+			failed = true
+			fmt.Fprintf(a.out, "  %v\n", r.Err)
+		}
+	}
+	return failed
+}
+
+// liveNames returns the live names asked for, or all of them; sorted, each once.
+func liveNames(s *state.Snapshot, args []string) ([]string, error) {
+	if len(args) == 0 {
+		if len(s.Live) == 0 {
 			return nil, fmt.Errorf("live/ is empty: give the names to test the hooks with")
 		}
-		return names, nil
+		return slices.Sorted(maps.Keys(s.Live)), nil
 	}
+	var names []string
 	for _, arg := range args {
-		name, err := config.ParseName(arg)
+		name, label, err := parseLive(arg)
 		if err != nil {
-			return nil, usage("%w", err)
+			return nil, err
 		}
-		names = append(names, name)
+		names = append(names, live(name, label))
 	}
-	return names, nil
+	slices.Sort(names)
+	return slices.Compact(names), nil
 }
 
 func (a *app) hooksInstallCommand() *cobra.Command {

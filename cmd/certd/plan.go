@@ -1,13 +1,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"certd/daemon"
 	"certd/plan"
+	"certd/state"
 )
 
 type planRow struct {
@@ -31,11 +35,11 @@ wait; when the next thing is due; and why. Changes nothing and asks no CA.`,
 			if err := checkOutput(format); err != nil {
 				return err
 			}
-			view, err := a.look()
-			if err != nil {
+			view, err := a.lookOrSay(format, args)
+			if view == nil {
 				return err
 			}
-			selected, err := view.Select(args)
+			selected, err := view.Select(targetArgs(view.Targets, args))
 			if err != nil {
 				return err
 			}
@@ -50,6 +54,7 @@ wait; when the next thing is due; and why. Changes nothing and asks no CA.`,
 			}
 			return a.broken(view)
 		},
+		ValidArgsFunction: a.completeNames(targetNames),
 	}
 	outputFlag(c, &format)
 	return c
@@ -60,6 +65,31 @@ func (a *app) look() (*daemon.View, error) {
 	store, err := a.store()
 	if err != nil {
 		return nil, err
+	}
+	return daemon.Look(store)
+}
+
+// missing reports whether there is no state directory yet.
+func missing(store *state.Store) bool {
+	_, err := os.Stat(store.Dir())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// lookOrSay is look for plan and status, which tell that there is no state
+// directory: --state may be mistyped. View and error are nil if that is all there
+// is to say.
+func (a *app) lookOrSay(format string, args []string) (*daemon.View, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	if missing(store) {
+		text := fmt.Sprintf("state directory %s does not exist yet; certd want NAME creates it", store.Dir())
+		if format == "text" && len(args) == 0 {
+			fmt.Fprintln(a.out, text)
+			return nil, nil
+		}
+		fmt.Fprintf(a.err, "certd: %s\n", text)
 	}
 	return daemon.Look(store)
 }
@@ -86,8 +116,8 @@ func planRows(actions []plan.Action) []planRow {
 	return rows
 }
 
-// printPlan is made for 80 columns: the names, what happens and when, and below
-// it why.
+// printPlan is made for 80 columns: the names, what happens and when, and why,
+// below it if there is no room.
 func (a *app) printPlan(actions []plan.Action, now time.Time) {
 	if len(actions) == 0 {
 		fmt.Fprintln(a.out, "nothing is wanted; certd want NAME adds the first target")
@@ -95,27 +125,9 @@ func (a *app) printPlan(actions []plan.Action, now time.Time) {
 	}
 	rows := [][]string{{"NAMES", "DO", "WHEN", "WHY"}}
 	for _, act := range actions {
-		rows = append(rows, []string{shorten(title(act.Names, act.Target), 30), string(act.Kind), when(act.At, now), act.Reason})
+		rows = append(rows, []string{title(act.Names, act.Links, act.Target), string(act.Kind), when(act.At, now), act.Reason})
 	}
-	a.table(fit(rows))
-}
-
-// fit cuts the last column so that a row has at most 80 characters.
-func fit(rows [][]string) [][]string {
-	const width = 80
-	used := 0
-	for i := range rows[0][:len(rows[0])-1] {
-		widest := 0
-		for _, row := range rows {
-			widest = max(widest, len([]rune(row[i])))
-		}
-		used += widest + 2
-	}
-	for _, row := range rows {
-		last := len(row) - 1
-		row[last] = shorten(row[last], max(width-used, 10))
-	}
-	return rows
+	a.table(rows, 36, wrapCell)
 }
 
 // when says an instant as seen from now, such as "now", "in 12 days", "never".

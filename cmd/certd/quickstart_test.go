@@ -228,14 +228,6 @@ func TestPiece(t *testing.T) {
 	}
 }
 
-// TestWrap breaks lines at spaces only.
-func TestWrap(t *testing.T) {
-	t.Parallel()
-	if got, want := wrap("aa bb  cc\ndddddddd e", 5), "aa bb\ncc\ndddddddd\ne"; got != want {
-		t.Errorf("wrapped: %q, want %q", got, want)
-	}
-}
-
 // TestQuickstartUnprivileged: who is not root gets everything but units, and a
 // line for the crontab; who may not write the state directory hears so at once.
 func TestQuickstartUnprivileged(t *testing.T) {

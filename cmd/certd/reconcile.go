@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
+	"certd/config"
 	"certd/daemon"
 )
 
@@ -27,12 +30,9 @@ work. With --detailed-exit-code: 0 nothing changed, 2 something changed, 1 failu
 			if err := checkOutput(format); err != nil {
 				return err
 			}
-			report, err := a.reconcile(cmd.Context(), args, force)
-			if err != nil {
-				return err
-			}
-			return a.finish(report, format, detailed)
+			return a.reconcileAndReport(cmd.Context(), pass{args, force, format, detailed})
 		},
+		ValidArgsFunction: a.completeNames(targetNames),
 	}
 	c.Flags().BoolVar(&force, "force", false, "order even what is not due, and do not wait after failures")
 	c.Flags().BoolVar(&detailed, "detailed-exit-code", false, "exit with 2 if something changed")
@@ -40,8 +40,51 @@ work. With --detailed-exit-code: 0 nothing changed, 2 something changed, 1 failu
 	return c
 }
 
+// A pass is what one reconcile is asked for.
+type pass struct {
+	targets  []string // arguments; none means all
+	force    bool
+	format   string // text or json
+	detailed bool   // exit with 2 if something changed
+}
+
+// errInterrupted ends a reconcile that was told to stop. No target has failed by
+// that: what is under way is journaled.
+func errInterrupted() error {
+	return &exitError{exitFailed, errors.New("interrupted; the next reconcile goes on")}
+}
+
+// reconcileAndReport runs one pass, prints its report and turns it into the exit
+// code.
+func (a *app) reconcileAndReport(ctx context.Context, p pass) error {
+	report, err := a.reconcile(ctx, p)
+	stopped := ctx.Err() != nil
+	if err != nil {
+		if stopped && errors.Is(err, context.Canceled) {
+			return errInterrupted()
+		}
+		return err
+	}
+	if p.format == "json" {
+		if err := a.printJSON(resultRows(report)); err != nil {
+			return err
+		}
+	} else {
+		a.printReport(report, stopped)
+	}
+	switch {
+	case stopped && report.Failed():
+		return errInterrupted()
+	case report.Failed():
+		return &exitError{code: exitFailed}
+	case p.detailed && report.Changed():
+		return &exitError{code: exitChanged}
+	}
+	return nil
+}
+
 // reconcile runs one pass with progress on a terminal.
-func (a *app) reconcile(ctx context.Context, targets []string, force bool) (*daemon.Report, error) {
+func (a *app) reconcile(ctx context.Context, p pass) (*daemon.Report, error) {
 	store, err := a.store()
 	if err != nil {
 		return nil, err
@@ -50,57 +93,54 @@ func (a *app) reconcile(ctx context.Context, targets []string, force bool) (*dae
 	if err != nil {
 		return nil, err
 	}
+	targets, err := config.LoadTargets(store.Dir())
+	if err != nil {
+		return nil, &daemon.ConfigError{Err: err}
+	}
+	log := slog.New(quietAfter(ctx, a.log.Handler()))
 	defer a.screen.finish()
 	return daemon.Reconcile(ctx, daemon.Options{
 		Store:     store,
 		Hooks:     a.runner(store),
-		Targets:   targets,
-		Force:     force,
+		Targets:   targetArgs(targets, p.targets),
+		Force:     p.force,
 		Answers:   answers,
 		LockWait:  a.lockWait(),
-		Log:       a.log,
-		Progress:  func(p daemon.Progress) { a.screen.show(a.log, p) },
+		Log:       log,
+		Progress:  func(at daemon.Progress) { a.screen.show(log, at) },
 		UserAgent: "certd/" + version,
 		Trigger:   a.trigger(),
 		Metrics:   newMetrics(),
 	})
 }
 
-// finish prints a report and turns it into the exit code.
-func (a *app) finish(report *daemon.Report, format string, detailed bool) error {
-	if format == "json" {
-		if err := a.printJSON(resultRows(report)); err != nil {
-			return err
-		}
-	} else {
-		a.printReport(report)
-	}
-	switch {
-	case report.Failed():
-		return &exitError{code: exitFailed}
-	case detailed && report.Changed():
-		return &exitError{code: exitChanged}
-	}
-	return nil
-}
-
 // printReport says on standard output what a person wants to know; why
-// something failed is in the log as well, for those who only keep that.
-func (a *app) printReport(r *daemon.Report) {
+// something failed is in the log as well, for those who only keep that. What a
+// pass that was stopped did not get to is left out: the next one does it.
+func (a *app) printReport(r *daemon.Report, stopped bool) {
 	counts := make(map[daemon.Outcome]int)
 	for _, res := range r.Results {
+		if stopped && errors.Is(res.Err, context.Canceled) {
+			counts["interrupted"]++
+			continue
+		}
 		counts[res.Outcome]++
+		name := title(res.Action.Names, res.Action.Links, res.Action.Target)
 		switch res.Outcome {
 		case daemon.Issued, daemon.Relinked:
-			fmt.Fprintf(a.out, "%s: %s\n", title(res.Action.Names, res.Action.Target), res.Outcome)
+			fmt.Fprintf(a.out, "%s: %s\n", name, res.Outcome)
 		case daemon.Failed:
-			fmt.Fprintf(a.out, "%s: failed: %v\n", title(res.Action.Names, res.Action.Target), res.Err)
+			fmt.Fprintf(a.out, "%s: failed: %v\n", name, res.Err)
 		case daemon.Waiting:
-			fmt.Fprintf(a.out, "%s: waiting: %s\n", title(res.Action.Names, res.Action.Target), res.Action.Reason)
+			fmt.Fprintf(a.out, "%s: waiting: %s\n", name, res.Action.Reason)
 		}
 	}
-	fmt.Fprintf(a.out, "%s: %d issued, %d relinked, %d unchanged, %d waiting, %d failed\n", plural(len(r.Results), "target"),
+	fmt.Fprintf(a.out, "%s: %d issued, %d relinked, %d unchanged, %d waiting, %d failed", plural(len(r.Results), "target"),
 		counts[daemon.Issued], counts[daemon.Relinked], counts[daemon.Unchanged], counts[daemon.Waiting], counts[daemon.Failed])
+	if n := counts["interrupted"]; n > 0 {
+		fmt.Fprintf(a.out, ", %d interrupted", n)
+	}
+	fmt.Fprintln(a.out)
 	if r.Pending > 0 {
 		fmt.Fprintf(a.out, "%s not delivered to every hook; each reconcile tries again\n", plural(r.Pending, "event"))
 	}

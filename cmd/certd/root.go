@@ -2,31 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"certd/daemon"
 	"certd/hooks"
 	"certd/state"
-)
-
-// Exit codes, as README.md lists them.
-const (
-	exitOK         = 0
-	exitFailed     = 1  // something failed; the rest was still done
-	exitChanged    = 2  // reconcile --detailed-exit-code: something changed
-	exitUsage      = 64 // the command line is wrong
-	exitLocked     = 75 // another certd holds the lock
-	exitPermission = 77
-	exitConfig     = 78
 )
 
 type streams struct {
@@ -47,25 +33,10 @@ type app struct {
 	log          *slog.Logger
 }
 
-// An exitError carries an exit code; its text may be empty where the command has
-// already said what is wrong.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e *exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-// Unwrap returns what went wrong, or nil.
-func (e *exitError) Unwrap() error { return e.err }
-
 // run is certd without the process around it.
 func run(ctx context.Context, args []string, s streams) int {
+	out := &writer{w: s.out}
+	s.out = out
 	a := &app{streams: s}
 	root := a.command()
 	root.SetArgs(args)
@@ -73,42 +44,19 @@ func run(ctx context.Context, args []string, s streams) int {
 	if c.CommandPath() == "certd check" {
 		return a.checkExit(c, err) // Nagios has codes of its own
 	}
-	if err == nil {
-		return exitOK
+	if err != nil && err.Error() != "" {
+		fmt.Fprintf(s.err, "certd: %s\n", err)
 	}
-	if text := err.Error(); text != "" {
-		fmt.Fprintf(s.err, "certd: %s\n", text)
+	code := exitOK
+	if err != nil {
+		code = exitCode(err)
 	}
-	return exitCode(err)
+	if out.err != nil && (code == exitOK || code == exitChanged) {
+		fmt.Fprintf(s.err, "certd: write to standard output: %v\n", out.err)
+		return exitFailed
+	}
+	return code
 }
-
-// exitCode maps errors to the exit codes of the contract, in this one place.
-func exitCode(err error) int {
-	if e, ok := errors.AsType[*exitError](err); ok {
-		return e.code
-	}
-	if _, ok := errors.AsType[*state.LockedError](err); ok {
-		return exitLocked
-	}
-	if _, ok := errors.AsType[*daemon.ConfigError](err); ok {
-		return exitConfig
-	}
-	if _, ok := errors.AsType[*state.UnsafeError](err); ok {
-		return exitConfig
-	}
-	if _, ok := errors.AsType[*daemon.UnknownTargetError](err); ok {
-		return exitUsage
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return exitPermission
-	}
-	return exitFailed
-}
-
-func usage(format string, args ...any) error {
-	return &exitError{exitUsage, fmt.Errorf(format, args...)}
-}
-
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "certd",
@@ -119,11 +67,12 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 		Example: `  certd want www.example.com          obtain a certificate and keep it fresh
   certd status                        what there is, and what happens next
   certd reconcile                     renew what is due; let a timer do this`,
-		Args:              cobra.ArbitraryArgs,
-		RunE:              runRoot,
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.setUp() },
+		Args:                       cobra.ArbitraryArgs,
+		RunE:                       a.runRoot,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		PersistentPreRunE:          func(c *cobra.Command, _ []string) error { return a.setUp(c) },
 	}
 	root.SetIn(a.in)
 	root.SetOut(a.out)
@@ -138,8 +87,10 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 	flags.StringVar(&a.logFormat, "log-format", "text", "text or json; logs go to standard error")
 	root.AddCommand(a.quickstartCommand(), a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(),
 		a.cullCommand(), a.hooksCommand(), a.runCommand(), a.versionCommand())
-	root.AddCommand(a.redirectorCommand(), a.checkCommand())
-	root.AddCommand(a.metricsCommand())
+	root.AddCommand(a.redirectorCommand(), a.checkCommand(), a.metricsCommand())
+	root.Flags().Bool("version", false, "show the version")
+	helpCommands(root)
+	completeFlags(root)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}
@@ -147,15 +98,15 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 }
 
 // runRoot is certd without a command it knows.
-func runRoot(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return c.Help()
+func (a *app) runRoot(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(c, args[0])
 	}
-	text := fmt.Sprintf("unknown command %q; see certd --help", args[0])
-	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-		text = fmt.Sprintf("unknown command %q, did you mean %s?", args[0], strings.Join(near, " or "))
+	if c.Flags().Changed("version") {
+		a.printVersion(buildInfo())
+		return nil
 	}
-	return usage("%s", text)
+	return c.Help()
 }
 
 // wrapArgs makes a wrong number of arguments a usage error, here and below.
@@ -182,7 +133,18 @@ func defaultStateDir() string {
 	return "/var/lib/acme"
 }
 
-func (a *app) setUp() error {
+// setUp checks the global flags. An empty value is a mistake, such as a variable
+// that is not set: it would mean the current directory.
+func (a *app) setUp(c *cobra.Command) error {
+	if a.stateDir == "" {
+		return usage("--state is empty: name the state directory, or leave the flag out")
+	}
+	if slices.Contains(a.hookDirs, "") {
+		return usage("--hooks is empty: name a hook directory, or leave the flag out")
+	}
+	if a.responseFile == "" && c.Flags().Changed("response-file") {
+		return usage("--response-file is empty: name the file, or leave the flag out")
+	}
 	var level slog.Level
 	switch a.logLevel {
 	case "debug", "info", "warn", "error":
@@ -219,23 +181,4 @@ func (a *app) lockWait() time.Duration {
 		return 0
 	}
 	return 30 * time.Second
-}
-
-// outputFlag adds -o to a command that prints data.
-func outputFlag(c *cobra.Command, format *string) {
-	c.Flags().StringVarP(format, "output", "o", "text", "text or json")
-}
-
-func checkOutput(format string) error {
-	if format != "text" && format != "json" {
-		return usage("--output %q: use text or json", format)
-	}
-	return nil
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -118,11 +118,22 @@ func TestExitCodes(t *testing.T) {
 		{"--response-file /nonexistent/file reconcile", exitConfig},
 		{"hooks", exitUsage},
 		{"cull extra", exitUsage},
+		{"--hooks= hooks list", exitUsage},
+		{"--response-file= reconcile", exitUsage},
+		{"help nosuch", exitUsage},
+		{"help", exitOK},
+		{"completion tcsh", exitUsage},
+		{"completion", exitUsage},
+		{"--version", exitOK},
+		{"--version extra", exitUsage},
+		{"stauts", exitUsage},
+		{"want *.foo.example.com", exitUsage},
+		{"want --challenge dns www.example.com", exitUsage},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			t.Parallel()
 			var out, errs strings.Builder
-			args := append([]string{"--state", t.TempDir()}, strings.Fields(tt.args)...)
+			args := append([]string{"--state", t.TempDir(), "--hooks", t.TempDir()}, strings.Fields(tt.args)...)
 			got := run(context.Background(), args, streams{in: strings.NewReader(""), out: &out, err: &errs})
 			if got != tt.want {
 				t.Errorf("certd %s: exit %d, want %d; it said %q", tt.args, got, tt.want, errs.String())

@@ -2,13 +2,13 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"certd/config"
 	"certd/daemon"
+	"certd/plan"
 )
 
 type statusRow struct {
@@ -43,8 +43,8 @@ events. Only reads; works as any user who may read the state directory.`,
 			if err := checkOutput(format); err != nil {
 				return err
 			}
-			view, err := a.look()
-			if err != nil {
+			view, err := a.lookOrSay(format, args)
+			if view == nil {
 				return err
 			}
 			rows, err := selectNames(view.Status(), args)
@@ -61,29 +61,38 @@ events. Only reads; works as any user who may read the state directory.`,
 			}
 			return a.broken(view)
 		},
+		ValidArgsFunction: a.completeNames(liveTargetNames),
 	}
 	outputFlag(c, &format)
 	return c
 }
 
-// selectNames keeps the rows of the names on the command line.
+// selectNames keeps the rows of the names on the command line, each row once. A
+// NAME stands for all its labels, NAME:LABEL for one.
 func selectNames(rows []daemon.NameStatus, args []string) ([]daemon.NameStatus, error) {
 	if len(args) == 0 {
 		return rows, nil
 	}
-	var out []daemon.NameStatus
+	chosen := make([]bool, len(rows))
 	for _, arg := range args {
-		name, err := config.ParseName(arg)
+		name, label, err := parseLive(arg)
 		if err != nil {
-			return nil, usage("%w", err)
+			return nil, err
 		}
-		if !slices.ContainsFunc(rows, func(r daemon.NameStatus) bool { return r.Name == name }) {
-			return nil, usage("%s is neither wanted nor in live/; certd want %s adds it", name, name)
-		}
-		for _, r := range rows {
-			if r.Name == name {
-				out = append(out, r)
+		found := false
+		for i, r := range rows {
+			if r.Name == name && (label == "" || r.Label == label) {
+				chosen[i], found = true, true
 			}
+		}
+		if !found {
+			return nil, usage("%s is neither wanted nor in live/; certd want %s adds it", live(name, label), name)
+		}
+	}
+	var out []daemon.NameStatus
+	for i, r := range rows {
+		if chosen[i] {
+			out = append(out, r)
 		}
 	}
 	return out, nil
@@ -106,31 +115,70 @@ func statusRows(rows []daemon.NameStatus) []statusRow {
 	return out
 }
 
-// printStatus is made for 80 columns: one line a name, and one more for its
-// last error.
+// printStatus is made for 80 columns: one line a name, and below them the last
+// errors in full, once for each target.
 func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 	if len(rows) == 0 {
 		fmt.Fprintln(a.out, "nothing is wanted; certd want NAME adds the first target")
 		return
 	}
-	table := [][]string{{"NAME", "STATE", "LEFT", "NEXT"}}
-	for _, r := range rows {
-		name := r.Name
-		if r.Label != "" {
-			name += ":" + r.Label
+	actions := make(map[string]plan.Action) // by live name
+	for _, act := range view.Plan(func(*config.Target) bool { return true }, false) {
+		for _, link := range act.Links {
+			actions[link] = act
 		}
-		table = append(table, []string{shorten(name, 34), string(r.State), left(r, view.Now), r.Reason})
 	}
-	a.table(fit(table))
+	table := [][]string{{"NAME", "STATE", "LEFT", "NEXT"}}
+	var order []string // of the targets with an error
+	failed := make(map[string][]string)
 	for _, r := range rows {
-		if r.LastError != "" {
-			fmt.Fprintln(a.out, shorten(fmt.Sprintf("%s: %s", r.Name, r.LastError), 160))
+		name := live(r.Name, r.Label)
+		table = append(table, []string{name, string(r.State), left(r, view.Now), next(r, actions[name], view.Now)})
+		if r.LastError == "" {
+			continue
 		}
+		key := r.Attempt.Target
+		if failed[key] == nil {
+			order = append(order, key)
+		}
+		failed[key] = append(failed[key], name)
+	}
+	a.table(table, 31, cutCell)
+	for _, target := range order {
+		a.paragraph("%s: %s", title(failed[target], nil, target), view.Snapshot.Attempts[target].LastError)
 	}
 	if n := len(view.Snapshot.Pending); n > 0 {
 		e := view.Snapshot.Pending[0]
-		fmt.Fprintln(a.out, shorten(fmt.Sprintf("%s not delivered to every hook, the oldest %s: %s", plural(n, "event"), e.Event, e.LastError), 160))
+		a.paragraph("%s not delivered to every hook, the oldest %s: %s", plural(n, "event"), e.Event, e.LastError)
 	}
+}
+
+// next says what happens next, and begins with what is done or when: what does
+// not fit is cut.
+func next(r daemon.NameStatus, act plan.Action, now time.Time) string {
+	switch act.Kind {
+	case plan.Order:
+		if r.Certificate == nil {
+			return "the next reconcile orders it"
+		}
+		return "order now: " + act.Reason
+	case plan.Resume:
+		return "resume now: " + act.Reason
+	case plan.Relink:
+		return "relink now: " + act.Reason
+	case plan.Wait:
+		return "tries again " + clock(act.At, now) + ": " + act.Reason
+	}
+	return r.Reason
+}
+
+// clock writes an instant in UTC, without the date if that is today's.
+func clock(at, now time.Time) string {
+	at = at.UTC()
+	if at.Format(time.DateOnly) == now.UTC().Format(time.DateOnly) {
+		return at.Format("15:04Z")
+	}
+	return at.Format("2006-01-02 15:04Z")
 }
 
 // left says how long a certificate still lasts.

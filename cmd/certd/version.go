@@ -29,12 +29,17 @@ func (a *app) versionCommand() *cobra.Command {
 			if format == "json" {
 				return a.printJSON(info)
 			}
-			fmt.Fprintf(a.out, "certd %s (%s)\n", info.Version, info.Go)
+			a.printVersion(info)
 			return nil
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	outputFlag(c, &format)
 	return c
+}
+
+func (a *app) printVersion(info versionInfo) {
+	fmt.Fprintf(a.out, "certd %s (%s)\n", info.Version, info.Go)
 }
 
 func buildInfo() versionInfo {

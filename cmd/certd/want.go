@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,31 +30,46 @@ reconciles it. Nothing is written if a target already covers all the names.`,
 			if err := checkOutput(format); err != nil {
 				return err
 			}
-			file, err := a.want(cmd.Context(), args, opts)
-			if err != nil || noReconcile {
-				return err
-			}
-			report, err := a.reconcile(cmd.Context(), []string{file}, false)
+			file, err := a.want(cmd.Context(), args, opts, format)
 			if err != nil {
 				return err
 			}
-			return a.finish(report, format, false)
+			if !noReconcile {
+				return a.reconcileAndReport(cmd.Context(), pass{targets: []string{file}, format: format})
+			}
+			if format == "json" {
+				if err := a.printJSON([]resultRow{}); err != nil {
+					return err
+				}
+			}
+			view, err := a.look()
+			if err != nil {
+				return err
+			}
+			return a.broken(view)
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.Flags().StringVar(&opts.Label, "label", "", "publish under live/NAME:`LABEL`, to keep two certificates for the same names")
 	c.Flags().StringVar(&opts.KeyType, "key-type", "", "ecdsa, ecdsa-p384, rsa, rsa-3072, ...; default that of conf/target, else ecdsa")
 	c.Flags().StringVar(&opts.Profile, "profile", "", "profile of the CA, such as shortlived")
 	c.Flags().StringVar(&opts.Challenge, "challenge", "", "challenge `METHOD`: webroot, proxy, redirector, listen, stateless, hook")
 	c.Flags().BoolVar(&noReconcile, "no-reconcile", false, "only record, leave the rest to the next reconcile")
+	completeValues(c, "challenge", "webroot", "proxy", "redirector", "listen", "stateless", "hook")
+	completeValues(c, "key-type", "ecdsa", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa", "rsa-2048", "rsa-3072", "rsa-4096")
 	outputFlag(c, &format)
 	return c
 }
 
 // want records a target and returns its file, or that of the target that
-// already covers the names.
-func (a *app) want(ctx context.Context, args []string, opts config.NewTarget) (string, error) {
+// already covers the names. All that reconcile will need is read before anything
+// is written.
+func (a *app) want(ctx context.Context, args []string, opts config.NewTarget, format string) (string, error) {
 	names, err := parseNames(args)
 	if err != nil {
+		return "", err
+	}
+	if err := needsDNS01(names, opts.Challenge); err != nil {
 		return "", err
 	}
 	opts.Names = names
@@ -65,16 +81,22 @@ func (a *app) want(ctx context.Context, args []string, opts config.NewTarget) (s
 	if err != nil {
 		return "", err
 	}
-	if file, ok, err := covered(store, opts); ok || err != nil {
-		return file, err
+	if _, err := a.answers(store); err != nil {
+		return "", err
+	}
+	if _, err := config.LoadSettings(store.Dir()); err != nil {
+		return "", &daemon.ConfigError{Err: err}
+	}
+	if t, err := covered(store, opts); t != nil || err != nil {
+		return a.sayCovered(store, t, opts, format), err
 	}
 	lock, err := daemon.Lock(ctx, store, a.lockWait(), a.log)
 	if err != nil {
 		return "", err
 	}
 	defer lock.Unlock()
-	if file, ok, err := covered(store, opts); ok || err != nil {
-		return file, err
+	if t, err := covered(store, opts); t != nil || err != nil {
+		return a.sayCovered(store, t, opts, format), err
 	}
 	file, err := store.AddDesired(fileName(names[0], opts.Label), data)
 	if err != nil {
@@ -84,40 +106,55 @@ func (a *app) want(ctx context.Context, args []string, opts config.NewTarget) (s
 	return file, nil
 }
 
-// parseNames normalises the names of the command line; every bad one is named.
-func parseNames(args []string) ([]string, error) {
-	var names, bad []string
-	for _, arg := range args {
-		name, err := config.ParseName(arg)
-		if err != nil {
-			bad = append(bad, err.Error())
-			continue
-		}
-		names = append(names, name)
-	}
-	if len(bad) > 0 {
-		return nil, usage("%s", strings.Join(bad, "; "))
-	}
-	first := names[0]
-	slices.Sort(names)
-	names = slices.Compact(names)
-	i := slices.Index(names, first) // the file is called after the first name given
-	names[0], names[i] = names[i], names[0]
-	return names, nil
-}
-
-// covered looks for a target with this label that has all the names.
-func covered(store *state.Store, opts config.NewTarget) (file string, ok bool, err error) {
+// covered looks for a target that has all the names and the label that a new
+// target would have; nil without one.
+func covered(store *state.Store, opts config.NewTarget) (*config.Target, error) {
 	targets, err := config.LoadTargets(store.Dir())
 	if err != nil {
-		return "", false, &daemon.ConfigError{Err: err}
+		return nil, &daemon.ConfigError{Err: err}
 	}
+	label := cmp.Or(opts.Label, targets.Default.Label)
 	for _, t := range targets.Targets {
-		if t.Label == opts.Label && !slices.ContainsFunc(opts.Names, func(n string) bool { return !slices.Contains(t.Names, n) }) {
-			return t.File, true, nil
+		if t.Label == label && !slices.ContainsFunc(opts.Names, func(n string) bool { return !slices.Contains(t.Names, n) }) {
+			return t, nil
 		}
 	}
-	return "", false, nil
+	return nil, nil
+}
+
+// sayCovered says which target covers the names, and which flags that target
+// does not follow. It returns the target's file; t may be nil.
+func (a *app) sayCovered(store *state.Store, t *config.Target, opts config.NewTarget, format string) string {
+	if t == nil {
+		return ""
+	}
+	names := strings.Join(opts.Names, " ")
+	unlike := unlike(t, opts)
+	if format == "json" {
+		a.log.Info("already covered", "target", t.File, "names", names, "not_applied", strings.Join(unlike, " "))
+		return t.File
+	}
+	fmt.Fprintf(a.out, "desired/%s already covers %s; nothing recorded\n", t.File, names)
+	if len(unlike) > 0 {
+		fmt.Fprintf(a.out, "not applied: %s; to change that target edit %s, or add a second certificate with --label\n",
+			strings.Join(unlike, " "), store.Path("desired", t.File))
+	}
+	return t.File
+}
+
+// unlike returns the flags that ask for something else than the target does.
+func unlike(t *config.Target, opts config.NewTarget) []string {
+	var flags []string
+	if key, err := config.ParseKeyType(opts.KeyType); err == nil && opts.KeyType != "" && key != t.Key {
+		flags = append(flags, "--key-type "+opts.KeyType)
+	}
+	if opts.Profile != "" && opts.Profile != t.Profile {
+		flags = append(flags, "--profile "+opts.Profile)
+	}
+	if opts.Challenge != "" && opts.Challenge != t.Challenge.Method {
+		flags = append(flags, "--challenge "+opts.Challenge)
+	}
+	return flags
 }
 
 func fileName(name, label string) string {
@@ -126,79 +163,4 @@ func fileName(name, label string) string {
 		name += "-" + label
 	}
 	return name
-}
-
-func (a *app) unwantCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "unwant NAME...",
-		Short: "Stop wanting names",
-		Long: `Removes the names from every target; a target left empty goes. Certificates and
-live links stay, so that nothing that is served breaks; certd cull removes what has expired.`,
-		Example: `  certd unwant old.example.com`,
-		Args:    cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			names, err := parseNames(args)
-			if err != nil {
-				return err
-			}
-			return a.unwant(cmd.Context(), names)
-		},
-	}
-}
-
-func (a *app) unwant(ctx context.Context, names []string) error {
-	store, err := a.store()
-	if err != nil {
-		return err
-	}
-	lock, err := daemon.Lock(ctx, store, a.lockWait(), a.log)
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	targets, err := config.LoadTargets(store.Dir())
-	if err != nil {
-		return &daemon.ConfigError{Err: err}
-	}
-	found := make(map[string]bool)
-	for _, t := range targets.Targets {
-		if err := removeFrom(store, t, names, found); err != nil {
-			return err
-		}
-	}
-	var unknown []string
-	for _, n := range names {
-		if !found[n] {
-			unknown = append(unknown, n)
-		}
-	}
-	if len(unknown) > 0 {
-		return fmt.Errorf("not wanted by any target: %s; certd plan lists the targets", strings.Join(unknown, ", "))
-	}
-	return nil
-}
-
-// removeFrom takes names out of one target file and marks them in found.
-func removeFrom(store *state.Store, t *config.Target, names []string, found map[string]bool) error {
-	touched := false
-	for _, n := range names {
-		if slices.Contains(t.RequestNames, n) {
-			found[n], touched = true, true
-		}
-	}
-	if !touched {
-		return nil
-	}
-	data, err := store.ReadDesired(t.File)
-	if err != nil {
-		return fmt.Errorf("read target %s: %w", t.File, err)
-	}
-	data, left, err := config.RemoveNames(t.File, data, names)
-	if err != nil {
-		return fmt.Errorf("edit target %s: %w", t.File, err)
-	}
-	if left == 0 {
-		return store.RemoveDesired(t.File)
-	}
-	return store.WriteDesired(t.File, data)
 }

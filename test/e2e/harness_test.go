@@ -114,6 +114,15 @@ func (s *site) write(name, data string) {
 	}
 }
 
+func (s *site) read(name string) string {
+	s.t.Helper()
+	data, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(data)
+}
+
 // A result is how one certd ended.
 type result struct {
 	code     int

@@ -33,52 +33,88 @@ func TestSIGKILLAtRandomMoments(t *testing.T) {
 	orders := &orderCounter{byName: make(map[string]int)}
 	ca := acmetest.StartT(t, acmetest.Options{Wrap: orders.wrap})
 	webroot := serveWebroot(t, ca.HTTPPort())
-	for i := range killSites {
-		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			t.Parallel()
-			seed := uint64(time.Now().UnixNano())
-			t.Logf("seed %d", seed)
-			killLoop(t, webrootSite(t, ca, webroot), orders, i, rand.New(rand.NewPCG(seed, 0)))
-		})
+	t.Run("sites", func(t *testing.T) { // returns when all of them are done
+		for i := range killSites {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				seed := uint64(time.Now().UnixNano())
+				t.Logf("seed %d", seed)
+				killLoop(t, webrootSite(t, ca, webroot), orders, i, rand.New(rand.NewPCG(seed, 0)))
+			})
+		}
+	})
+	if rest, err := os.ReadDir(webroot); err != nil || len(rest) != 0 {
+		t.Errorf("the webroot after convergence: %v, %v; want it empty", rest, err)
 	}
 }
 
+// killLoop kills as many runs as it has to: in turn first issuances of a new name
+// and forced renewals of one that is live.
 func killLoop(t *testing.T, s *site, orders *orderCounter, site int, random *rand.Rand) {
+	const hook = "#!/bin/sh\n[ \"$1\" = live-updated ] || exit 42\n" +
+		"while read -r name; do echo \"$name $(readlink \"$ACME_STATE_DIR/live/$name\")\" >>\"$ACME_STATE_DIR/../heard\"; done\n"
+	s.write("hooks/hear", hook)
+	if err := os.Chmod(filepath.Join(s.hooks, "hear"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	start := time.Now()
-	s.must(0, "want", fmt.Sprintf("warm%d.example.test", site))
+	warm := fmt.Sprintf("warm%d.example.test", site)
+	s.must(0, "want", warm)
 	span := time.Since(start)
-	killed := 0
-	for i := range killsPerSite {
-		name := fmt.Sprintf("kill%d-%d.example.test", site, i)
-		s.write("acme/desired/"+name, "")
-		if s.runAndKill(time.Duration(random.Int64N(int64(span)))) {
+	runs, killed := 0, 0
+	for ; killed < killsPerSite && runs < 4*killsPerSite; runs++ {
+		name, args := warm, []string{"reconcile", "--force", warm}
+		if runs%2 == 0 {
+			name, args = fmt.Sprintf("kill%d-%d.example.test", site, runs), []string{"reconcile"}
+			s.write("acme/desired/"+name, "")
+		}
+		before := orders.count(name)
+		if s.runAndKill(time.Duration(random.Int64N(int64(span))), args...) {
 			killed++
 		}
 		s.checkLive()
 		s.must(0, "reconcile")
 		s.checkLive()
-		s.leaf(name)
-		if n := orders.count(name); n != 1 {
-			t.Errorf("%s: the CA accepted %d new orders, want 1", name, n)
+		s.checkHeard(name)
+		if n := orders.count(name) - before; n > 1 || (name != warm && n != 1) {
+			t.Errorf("%s: the CA accepted %d new orders, want one", name, n)
 		}
 	}
-	t.Logf("%d of %d runs were killed before they ended", killed, killsPerSite)
-	if killed < killsPerSite/4 {
-		t.Errorf("only %d of %d runs were killed before they ended: the test does not test", killed, killsPerSite)
+	t.Logf("%d of %d runs were killed before they ended", killed, runs)
+	if killed < killsPerSite {
+		t.Errorf("only %d runs were killed before they ended, want %d", killed, killsPerSite)
 	}
-	if rest, err := os.ReadDir(filepath.Join(s.state, "orders")); err != nil || len(rest) != 0 {
-		t.Errorf("orders/ after convergence: %v, %v; want it empty", rest, err)
-	}
-	if rest, err := os.ReadDir(filepath.Join(s.state, "tmp")); err != nil || len(rest) != 0 {
-		t.Errorf("tmp/ after convergence: %v, %v; want it empty", rest, err)
+	for _, dir := range []string{"orders", "pending", "tmp"} {
+		if rest, err := os.ReadDir(filepath.Join(s.state, dir)); err != nil || len(rest) != 0 {
+			t.Errorf("%s/ after convergence: %v, %v; want it empty", dir, rest, err)
+		}
 	}
 }
 
-// runAndKill starts a reconcile, kills it after the delay, and reports whether
-// it was still running then.
-func (s *site) runAndKill(delay time.Duration) bool {
+// checkHeard expects that the last thing a hook was told of a name is the
+// certificate that is live.
+func (s *site) checkHeard(name string) {
 	s.t.Helper()
-	cmd := s.command(context.Background(), "reconcile")
+	live, err := os.Readlink(filepath.Join(s.state, "live", name))
+	if err != nil {
+		s.t.Error(err)
+	}
+	last := ""
+	for line := range strings.Lines(s.read("heard")) {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			last = strings.TrimSpace(rest)
+		}
+	}
+	if last != live {
+		s.t.Errorf("%s: hooks last heard of %q, live is %q", name, last, live)
+	}
+}
+
+// runAndKill starts certd, kills it after the delay, and reports whether
+// it was still running then.
+func (s *site) runAndKill(delay time.Duration, args ...string) bool {
+	s.t.Helper()
+	cmd := s.command(context.Background(), args...)
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

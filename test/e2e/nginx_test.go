@@ -95,6 +95,21 @@ func (n *nginx) served() string {
 	return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
+// waitServed waits until nginx serves what is live and no worker of an earlier
+// configuration answers any more.
+func (n *nginx) waitServed(what, name string) {
+	n.s.t.Helper()
+	in := 0
+	waitFor(n.s.t, "nginx serves "+what, func() bool {
+		if n.served() == n.s.leaf(name).SerialNumber.String() {
+			in++
+		} else {
+			in = 0
+		}
+		return in >= 5
+	})
+}
+
 // TestNginxServesWhatCertdPublishes is the main job: obtain, serve, renew, and
 // nothing lost when nginx cannot be reloaded.
 func TestNginxServesWhatCertdPublishes(t *testing.T) {
@@ -110,7 +125,7 @@ func TestNginxServesWhatCertdPublishes(t *testing.T) {
 	s.must(0, "want", name)
 	n.configure(n.tlsServer(name))
 	s.must(0, "hooks", "test", name) // the operator's first reload goes through the hook as well
-	waitFor(t, "nginx serves the first certificate", func() bool { return n.served() == s.leaf(name).SerialNumber.String() })
+	n.waitServed("the first certificate", name)
 
 	renew := func(code int) {
 		old := s.leaf(name).SerialNumber
@@ -121,13 +136,15 @@ func TestNginxServesWhatCertdPublishes(t *testing.T) {
 		}
 	}
 	renew(0)
-	waitFor(t, "nginx serves the renewed certificate", func() bool { return n.served() == s.leaf(name).SerialNumber.String() })
+	n.waitServed("the renewed certificate", name)
 
-	before := n.served()
+	before := s.leaf(name).SerialNumber.String()
 	n.configure(n.tlsServer(name) + " nonsense;")
 	renew(1)
-	if got := n.served(); got != before {
-		t.Errorf("with a broken configuration nginx serves %s, want the old certificate %s", got, before)
+	for range 20 {
+		if got := n.served(); got != before {
+			t.Errorf("with a broken configuration nginx serves %s, want the old certificate %s", got, before)
+		}
 	}
 	if pending := s.rows(0, "status")[0]["hooks_pending"]; pending != 1.0 {
 		t.Errorf("hooks_pending is %v after a failed reload, want 1", pending)
@@ -135,7 +152,7 @@ func TestNginxServesWhatCertdPublishes(t *testing.T) {
 
 	n.configure(n.tlsServer(name))
 	s.must(0, "reconcile")
-	waitFor(t, "nginx serves the new certificate once it can be reloaded", func() bool { return n.served() == s.leaf(name).SerialNumber.String() })
+	n.waitServed("the new certificate once it can be reloaded", name)
 	if pending := s.rows(0, "status")[0]["hooks_pending"]; pending != 0.0 {
 		t.Errorf("hooks_pending is %v after the reload, want 0", pending)
 	}

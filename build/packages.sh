@@ -14,6 +14,10 @@ need acmetool acmetool
 need pgrep procps
 need openssl openssl
 need shellcheck shellcheck
+need systemd-analyze systemd
+need systemd-socket-activate systemd
+need setpriv util-linux
+need strace strace
 need prometheus prometheus
 need prometheus-node-exporter prometheus-node-exporter
 need nagios4 nagios4-core

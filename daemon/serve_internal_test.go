@@ -17,7 +17,6 @@ func TestServer(t *testing.T) {
 	t.Parallel()
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "certd_up 1\n") })
 	with := &loop{RunOptions: RunOptions{Options: Options{Log: slog.New(slog.DiscardHandler)}, MetricsHandler: metrics}, pulse: &pulse{}}
-	with.pulse.turn("3 certificates\n")
 	without := &loop{pulse: &pulse{}}
 	for _, tt := range []struct {
 		loop               *loop
@@ -50,6 +49,9 @@ func TestServer(t *testing.T) {
 			s, err := openServer(t.Context(), "127.0.0.1:0", tt.loop.handler("127.0.0.1:0"))
 			if err != nil {
 				t.Fatal(err)
+			}
+			if tt.loop == with {
+				with.pulse.turn("3 certificates\n")
 			}
 			s.serve()
 			defer func() {

@@ -44,6 +44,9 @@ func After(o Options) [][]string {
 		commands = append(commands,
 			[]string{"mkdir", "-p", "-m", "0755", o.StateDir}, []string{"chown", "-R", "certd:certd", o.StateDir})
 	}
+	if dirs := o.challengeDirs(); o.Kind == Daemon && len(dirs) > 0 {
+		commands = append(commands, append([]string{"chown", "certd:certd"}, dirs...))
+	}
 	commands = append(commands, []string{"systemctl", "daemon-reload"})
 	wanted := o.wanted()
 	if len(wanted) == 0 {
@@ -67,6 +70,12 @@ func After(o Options) [][]string {
 		commands = append(commands, append([]string{"systemctl", "start"}, services...))
 	}
 	return commands
+}
+
+// challengeDirs are the paths that are for challenges and nothing else, so that
+// the daemon's user may have them. Who may write to others is not for us to say.
+func (o Options) challengeDirs() []string {
+	return slices.DeleteFunc(slices.Clone(o.WritePaths), func(p string) bool { return path.Base(p) != "acme-challenge" })
 }
 
 // wanted are the units of o that are enabled and started.

@@ -188,6 +188,10 @@ func TestCommands(t *testing.T) {
 		{"daemon elsewhere", None, func(o *Options) { o.Kind, o.StateDir = Daemon, "/srv/acme" }, "",
 			"systemd-sysusers /etc/sysusers.d/certd.conf\nmkdir -p -m 0755 /srv/acme\nchown -R certd:certd /srv/acme\nsystemctl daemon-reload\n" +
 				"systemctl enable certd-hooks.socket certd.service\nsystemctl stop certd.service\nsystemctl restart certd-hooks.socket\nsystemctl start certd.service"},
+		{"daemon with a webroot", None, func(o *Options) {
+			o.Kind, o.WritePaths = Daemon, []string{"/var/www/.well-known/acme-challenge", "/var/lib/prometheus/node-exporter"}
+		}, "", "systemd-sysusers /etc/sysusers.d/certd.conf\nchown certd:certd /var/www/.well-known/acme-challenge\nsystemctl daemon-reload\n" +
+			"systemctl enable certd-hooks.socket certd.service\nsystemctl stop certd.service\nsystemctl restart certd-hooks.socket\nsystemctl start certd.service"},
 		{"cron after daemon", Daemon, func(o *Options) { o.Kind = Cron },
 			"systemctl disable --now certd.service certd-hooks.socket certd-http.socket certd-proxy.socket", "systemctl daemon-reload"},
 		{"redirector alone", None, func(o *Options) { o.Redirector = true }, "",

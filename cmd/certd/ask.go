@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/AlecAivazis/survey/v2"
 	"github.com/AlecAivazis/survey/v2/terminal"
@@ -21,9 +22,9 @@ import (
 // errStopped says that somebody pressed Ctrl-C at a question.
 var errStopped = errors.New("stopped")
 
-// A choice is one answer among several: what stands in a response file, and
-// what a person reads.
-type choice struct{ value, label string }
+// A choice is one answer among several: what stands in a response file, what a
+// person reads, and what it means.
+type choice struct{ value, name, about string }
 
 // A prompt is a question as it is put to a person.
 type prompt struct {
@@ -32,6 +33,19 @@ type prompt struct {
 	initial string   // what the enter key alone answers
 	choices []choice // to choose from; none means free text
 	yesNo   bool
+}
+
+// names are the choices' names, all of one width.
+func (p prompt) names() []string {
+	width := 0
+	for _, c := range p.choices {
+		width = max(width, utf8.RuneCountInString(c.name))
+	}
+	var out []string
+	for _, c := range p.choices {
+		out = append(out, c.name+strings.Repeat(" ", width-utf8.RuneCountInString(c.name)))
+	}
+	return out
 }
 
 // An asker puts questions to the person at a terminal: with survey's menus where
@@ -99,12 +113,14 @@ func (a *asker) askMenu(p prompt) (string, error) {
 		err := survey.AskOne(&survey.Input{Message: p.text, Default: p.initial}, &text, stdio)
 		return text, err
 	}
-	menu := &survey.Select{Message: p.text, PageSize: 15, Filter: func(typed, label string, _ int) bool {
-		return strings.Contains(strings.ToLower(label), strings.ToLower(typed))
-	}}
-	menu.Default = 0
+	menu := &survey.Select{Message: p.text, PageSize: 15, Default: 0}
+	names := p.names()
+	menu.Filter = func(typed, name string, i int) bool {
+		return strings.Contains(strings.ToLower(name+"  "+p.choices[i].about), strings.ToLower(typed))
+	}
+	menu.Description = func(_ string, i int) string { return p.choices[i].about }
 	for i, c := range p.choices {
-		menu.Options = append(menu.Options, c.label)
+		menu.Options = append(menu.Options, names[i])
 		if c.value == p.initial {
 			menu.Default = i
 		}
@@ -117,8 +133,9 @@ func (a *asker) askMenu(p prompt) (string, error) {
 // askLine asks without moving the cursor.
 func (a *asker) askLine(ctx context.Context, p prompt) (string, error) {
 	shown := p.initial
+	names := p.names()
 	for i, c := range p.choices {
-		fmt.Fprintf(a.out, "%3d) %s\n", i+1, c.label)
+		fmt.Fprintf(a.out, "%3d) %s\n", i+1, strings.TrimSpace(names[i]+"  "+c.about))
 		if c.value == p.initial {
 			shown = strconv.Itoa(i + 1)
 		}

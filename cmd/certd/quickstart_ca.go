@@ -80,9 +80,9 @@ func customerQuestions() []question {
 			optional: true,
 			initial:  func(s *setup) string { return orText(s.present.Profile, noProfile) },
 			choices: func(s *setup) []choice {
-				out := []choice{{noProfile, "the CA's default"}}
+				out := []choice{{noProfile, "the CA's default", ""}}
 				for _, name := range s.profiles() {
-					out = append(out, choice{name, name})
+					out = append(out, choice{name, name, ""})
 				}
 				return out
 			},
@@ -114,30 +114,31 @@ func (s *setup) needsEAB() bool {
 // knownCAs are the CAs to choose from: well-known ones, those of conf/certd.yaml,
 // and any other by its URL.
 func (s *setup) knownCAs() []choice {
+	const eab = "wants an external account binding (EAB)"
 	out := []choice{
-		{"letsencrypt", "Let's Encrypt (free, nothing to prepare)"},
-		{"letsencrypt-staging", "Let's Encrypt staging (for tests; no browser trusts it)"},
-		{"zerossl", "ZeroSSL (needs EAB)"},
-		{"google", "Google Trust Services (needs EAB)"},
-		{"google-test", "Google Trust Services, test (needs EAB)"},
-		{"sslcom-ecc", "SSL.com, ECDSA (needs EAB)"},
-		{"sslcom-rsa", "SSL.com, RSA (needs EAB)"},
-		{"actalis", "Actalis (needs EAB)"},
-		{"sectigo", "Sectigo (needs EAB)"},
-		{"globalsign", "GlobalSign (needs EAB)"},
-		{"digicert", "DigiCert (needs EAB)"},
-		{"litessl", "LiteSSL (needs EAB)"},
-		{"freessl", "FreeSSL (needs EAB)"},
+		{"letsencrypt", "Let's Encrypt", "free, nothing to prepare"},
+		{"letsencrypt-staging", "Let's Encrypt staging", "for tests, no browser trusts it"},
+		{"zerossl", "ZeroSSL", eab},
+		{"google", "Google Trust Services", eab},
+		{"google-test", "Google Trust Services, test", eab},
+		{"sslcom-ecc", "SSL.com, ECDSA", eab},
+		{"sslcom-rsa", "SSL.com, RSA", eab},
+		{"actalis", "Actalis", eab},
+		{"sectigo", "Sectigo", eab},
+		{"globalsign", "GlobalSign", eab},
+		{"digicert", "DigiCert", eab},
+		{"litessl", "LiteSSL", eab},
+		{"freessl", "FreeSSL", eab},
 	}
 	for _, ca := range s.settings.CAs {
 		if !slices.ContainsFunc(out, func(c choice) bool { return c.value == ca.Name }) {
-			out = append(out, choice{ca.Name, ca.Name + " (conf/certd.yaml)"})
+			out = append(out, choice{ca.Name, ca.Name, "in conf/certd.yaml"})
 		}
 	}
 	if name := s.presentCA(); !slices.ContainsFunc(out, func(c choice) bool { return c.value == name }) {
-		out = append(out, choice{name, name + " (conf/target)"})
+		out = append(out, choice{name, name, "in conf/target"})
 	}
-	return append(out, choice{byURL, "another CA, by the URL of its directory"})
+	return append(out, choice{byURL, "another CA", "by the URL of its directory"})
 }
 
 // takeServer takes a name of the list, url, or the URL itself as acmetool's

@@ -117,13 +117,13 @@ func serviceQuestions() []question {
 			choices: func(s *setup) []choice {
 				var out []choice
 				if s.services.systemd() {
-					out = []choice{{runTimer, "timer    systemd starts it every six hours; nothing stays in memory"},
-						{runDaemon, "daemon   it runs all the time, with metrics and exact times"}}
+					out = []choice{{runTimer, runTimer, "systemd starts it every six hours; nothing stays in memory"},
+						{runDaemon, runDaemon, "it runs all the time, with metrics and exact times"}}
 				}
 				if s.services.may() {
-					out = append(out, choice{runCron, "cron     cron starts it every six hours"})
+					out = append(out, choice{runCron, runCron, "cron starts it every six hours"})
 				}
-				return append(out, choice{runNothing, "nothing  you start certd reconcile yourself, at least daily"})
+				return append(out, choice{runNothing, runNothing, "you start certd reconcile yourself, at least daily"})
 			},
 			take: takeRun,
 		},

@@ -36,7 +36,7 @@ func questions() []question {
 	return slices.Concat(caQuestions(), []question{
 		{
 			id:      "choose-method",
-			text:    say("How shall the CA see that a name is yours?"),
+			text:    say("How can it see that a name is yours?"),
 			help:    say("The CA fetches a file from port 80 of every name; this is who answers it. docs/challenges.md explains the ways."),
 			initial: presentMethod,
 			choices: func(*setup) []choice { return methods() },
@@ -99,7 +99,7 @@ func keyQuestions() []question {
 			expert:  true,
 			initial: func(s *setup) string { return orText(s.present.Key.Algorithm, "ecdsa") },
 			choices: func(*setup) []choice {
-				return []choice{{"ecdsa", "ecdsa  small and fast"}, {"rsa", "rsa    for very old clients"}}
+				return []choice{{"ecdsa", "ecdsa", "small and fast"}, {"rsa", "rsa", "for very old clients"}}
 			},
 			take: oneOfChoices("ecdsa", "rsa"),
 		},
@@ -126,7 +126,7 @@ func keyQuestions() []question {
 			optional: true,
 			initial:  func(s *setup) string { return orText(s.present.Key.Curve, "nistp256") },
 			choices: func(*setup) []choice {
-				return []choice{{"nistp256", "nistp256"}, {"nistp384", "nistp384"}, {"nistp521", "nistp521"}}
+				return []choice{{"nistp256", "nistp256", ""}, {"nistp384", "nistp384", ""}, {"nistp521", "nistp521", ""}}
 			},
 			take: oneOfChoices("nistp256", "nistp384", "nistp521"),
 		},
@@ -144,12 +144,12 @@ func keyQuestions() []question {
 // methods are the ways to prove control that this certd has.
 func methods() []choice {
 	return []choice{
-		{challenge.MethodWebroot, "webroot     your web server, from a directory that certd writes files to"},
-		{challenge.MethodProxy, "proxy       your web server passes the requests on to certd on port 402"},
-		{challenge.MethodRedirector, "redirector  certd on port 80, which sends everything else to https"},
-		{challenge.MethodListen, "listen      certd on port 80, only while a challenge runs"},
-		{challenge.MethodStateless, "stateless   your web server, which knows the account's thumbprint"},
-		{challenge.MethodHook, "hook        a program of yours in the hook directory"},
+		{challenge.MethodWebroot, challenge.MethodWebroot, "your web server, from a directory that certd writes files to"},
+		{challenge.MethodProxy, challenge.MethodProxy, "your web server passes the requests on to certd on port 402"},
+		{challenge.MethodRedirector, challenge.MethodRedirector, "certd on port 80, which sends everything else to https"},
+		{challenge.MethodListen, challenge.MethodListen, "certd on port 80, only while a challenge runs"},
+		{challenge.MethodStateless, challenge.MethodStateless, "your web server, which knows the account's thumbprint"},
+		{challenge.MethodHook, challenge.MethodHook, "a program of yours in the hook directory"},
 	}
 }
 

@@ -38,7 +38,7 @@ type Responder struct {
 	closed    bool
 
 	openPort               func(addr string, total, perAddr int) (*listener, error) // openListener, but for tests
-	headerTimeout, timeout time.Duration // as the constants; shorter in tests
+	headerTimeout, timeout time.Duration                                            // as the constants; shorter in tests
 	total, perAddr         int
 }
 

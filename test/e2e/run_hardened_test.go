@@ -44,8 +44,8 @@ func TestRunConfinedWithHooksAsRoot(t *testing.T) {
 		confine(t, cmd)
 	})
 	r.healthy(port, "")
-	waitFor(t, "the hook ran", func() bool { return s.read("ran") != "" })
-	if got, want := s.read("ran"), "0\nwww.example.test\n"; got != want {
+	waitFor(t, "the hook ran", func() bool { return s.peek("ran") != "" })
+	if got, want := s.peek("ran"), "0\nwww.example.test\n"; got != want {
 		t.Errorf("the hook was run by and for\n%s, want\n%s", got, want)
 	}
 	s.leaf("www.example.test")
@@ -105,8 +105,8 @@ func TestRedirectorConfined(t *testing.T) {
 	}
 }
 
-// read returns a file of the site; "" if it is not there.
-func (s *site) read(name string) string {
+// peek returns a file of the site; "" if it is not there.
+func (s *site) peek(name string) string {
 	data, _ := os.ReadFile(filepath.Join(s.dir, name))
 	return string(data)
 }

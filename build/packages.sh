@@ -63,7 +63,7 @@ rm -f "$log"
 
 # Nor shall they start at the next boot: they are here for the tests alone.
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; then
-	for service in nginx haproxy nagios4 nagios-nrpe-server; do
+	for service in nginx haproxy prometheus prometheus-node-exporter nagios4 nagios-nrpe-server; do
 		case " $missing " in
 		*" $service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
 		esac

@@ -66,7 +66,7 @@ func newAsker(s streams, done <-chan struct{}) *asker {
 		a.in = &patient{File: f, done: done}
 	}
 	a.lines = bufio.NewReader(io.LimitReader(a.in, 1<<20))
-	out, ok := s.out.(*os.File)
+	out, ok := fileOf(s.out)
 	_, terminal := a.in.(*patient)
 	if ok && terminal && isTerminal(out) && term.IsTerminal(int(a.in.(*patient).Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("TERM") != "" {
 		a.tty = out

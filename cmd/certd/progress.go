@@ -12,8 +12,17 @@ import (
 	"certd/daemon"
 )
 
-func isTerminal(w io.Writer) bool {
+// fileOf returns the file that w writes to, if it does.
+func fileOf(w io.Writer) (*os.File, bool) {
+	if out, ok := w.(*writer); ok {
+		w = out.w
+	}
 	f, ok := w.(*os.File)
+	return f, ok
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := fileOf(w)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 

@@ -64,7 +64,7 @@ func openListener(addr string, total, perAddr int) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newListener(ln, []string{addr}, total, perAddr), nil
+	return newListener(ln, nil, total, perAddr), nil
 }
 
 func newListener(ln net.Listener, keys []string, total, perAddr int) *listener {

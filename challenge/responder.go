@@ -216,6 +216,7 @@ func (r *Responder) acquire(addr string) error {
 	case r.closed:
 		return errors.Join(fmt.Errorf("listen %s: %w", addr, ErrClosed), l.shut())
 	}
+	l.keys = []string{addr} // as it was asked for, which may be a host name
 	l.serve(r.server())
 	l.users++
 	r.listeners[addr] = l

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +31,7 @@ work. With --detailed-exit-code: 0 nothing changed, 2 something changed, 1 failu
 			if err := checkOutput(format); err != nil {
 				return err
 			}
-			return a.reconcileAndReport(cmd.Context(), pass{args, force, format, detailed})
+			return a.reconcileAndReport(cmd.Context(), pass{targets: args, force: force, format: format, detailed: detailed})
 		},
 		ValidArgsFunction: a.completeNames(targetNames),
 	}
@@ -46,6 +47,8 @@ type pass struct {
 	force    bool
 	format   string // text or json
 	detailed bool   // exit with 2 if something changed
+
+	wait time.Duration // for another certd, at least; zero: no longer than lockWait
 }
 
 // errInterrupted ends a reconcile that was told to stop. No target has failed by
@@ -105,7 +108,7 @@ func (a *app) reconcile(ctx context.Context, p pass) (*daemon.Report, error) {
 		Targets:   targetArgs(targets, p.targets),
 		Force:     p.force,
 		Answers:   answers,
-		LockWait:  a.lockWait(),
+		LockWait:  max(a.lockWait(), p.wait),
 		Log:       log,
 		Progress:  func(at daemon.Progress) { a.screen.show(log, at) },
 		UserAgent: "certd/" + version,

@@ -182,3 +182,7 @@ func (a *app) lockWait() time.Duration {
 	}
 	return 30 * time.Second
 }
+
+// editWait is how long want and unwant wait, also in scripts: beside a daemon a
+// pass may just be running, and is soon over.
+func (a *app) editWait() time.Duration { return max(a.lockWait(), 10*time.Second) }

@@ -40,7 +40,7 @@ func (a *app) unwant(ctx context.Context, names []string) error {
 	if missing(store) {
 		return fmt.Errorf("state directory %s does not exist: nothing is wanted there; is --state right?", store.Dir())
 	}
-	lock, err := daemon.Lock(ctx, store, a.lockWait(), a.log)
+	lock, err := daemon.Lock(ctx, store, a.editWait(), a.log)
 	if err != nil {
 		return err
 	}

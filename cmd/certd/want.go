@@ -35,7 +35,7 @@ reconciles it. Nothing is written if a target already covers all the names.`,
 				return err
 			}
 			if !noReconcile {
-				return a.reconcileAndReport(cmd.Context(), pass{targets: []string{file}, format: format})
+				return a.reconcileAndReport(cmd.Context(), pass{targets: []string{file}, format: format, wait: a.editWait()})
 			}
 			if format == "json" {
 				if err := a.printJSON([]resultRow{}); err != nil {
@@ -90,7 +90,7 @@ func (a *app) want(ctx context.Context, args []string, opts config.NewTarget, fo
 	if t, err := covered(store, opts); t != nil || err != nil {
 		return a.sayCovered(store, t, opts, format), err
 	}
-	lock, err := daemon.Lock(ctx, store, a.lockWait(), a.log)
+	lock, err := daemon.Lock(ctx, store, a.editWait(), a.log)
 	if err != nil {
 		return "", err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"certd/acme"
@@ -105,20 +104,5 @@ func (h *HTTP01) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge
 	if err == nil || ctx.Err() != nil || errors.Is(err, ErrNoAddress) {
 		return err
 	}
-	h.mu.Lock()
-	p := h.presented[ch.Token]
-	h.mu.Unlock()
-	if len(p.advice) > 0 {
-		err = fmt.Errorf("%w; %s", err, strings.Join(p.advice, ", or "))
-	}
-	var failed reasons
-	for _, f := range p.failed {
-		if !errors.Is(f, ErrUnhandled) { // most machines have no such hook
-			failed = append(failed, f)
-		}
-	}
-	if len(failed) > 0 {
-		err = fmt.Errorf("%w; did not work: %w", err, failed)
-	}
-	return err
+	return h.explain(err, ch)
 }

@@ -47,11 +47,7 @@ func (s *SelfTest) Check(ctx context.Context, id acme.Identifier, ch acme.Challe
 	if err := check(id, ch); err != nil {
 		return err
 	}
-	limit := s.Limit
-	if limit == 0 {
-		limit = selfTestLimit
-	}
-	last := retry(ctx, limit, func(ctx context.Context) error { return s.round(ctx, id, ch) })
+	last := retry(ctx, s.limit(), func(ctx context.Context) error { return s.round(ctx, id, ch) })
 	switch {
 	case last == nil:
 		return nil
@@ -59,6 +55,13 @@ func (s *SelfTest) Check(ctx context.Context, id acme.Identifier, ch acme.Challe
 		return fmt.Errorf("self-test of %s: %w (seen until then: %w)", id.Value, ctx.Err(), last)
 	}
 	return fmt.Errorf("self-test of %s: %w", id.Value, last)
+}
+
+func (s *SelfTest) limit() time.Duration {
+	if s.Limit == 0 {
+		return selfTestLimit
+	}
+	return s.Limit
 }
 
 // retry calls try until it returns nil, or until limit or the end of ctx; then it

@@ -178,7 +178,7 @@ func TestCheckFindings(t *testing.T) {
 			data, err := os.ReadFile(keys[0])
 			s.must(err)
 			s.replace(keys[1], string(data))
-		}, 2, "does not fit its key"},
+		}, 2, "does not hold its key"},
 		{"damaged file", "", func(s *checkSite) {
 			s.replace(s.path("certs", s.good(www), "fullchain"), "rubbish")
 		}, 2, "is damaged: fullchain is not what was published"},

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // scripts are the bundled hooks. Embedding needs a package variable; nothing
@@ -33,7 +34,7 @@ type Script struct {
 
 // Bundled returns the hooks that come with certd, by ascending name.
 func Bundled() []Script {
-	names := []string{"haproxy", "reload"}
+	names := bundledNames()
 	list := make([]Script, len(names))
 	for i, name := range names {
 		data, err := scripts.ReadFile("scripts/" + name)
@@ -44,6 +45,11 @@ func Bundled() []Script {
 	}
 	return list
 }
+
+func bundledNames() []string { return []string{"haproxy", "reload"} }
+
+// bundled reports whether a file has the name of a bundled hook.
+func bundled(name string) bool { return slices.Contains(bundledNames(), name) }
 
 // What Install did with a bundled hook.
 const (

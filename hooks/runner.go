@@ -118,6 +118,7 @@ func (r *Runner) find() ([]candidate, error) {
 	var found []candidate
 	var errs []error
 	var seen []fs.FileInfo
+	taken := make(map[string]bool)
 	for _, dir := range r.Dirs {
 		dir, err := filepath.Abs(dir)
 		if err != nil {
@@ -136,7 +137,7 @@ func (r *Runner) find() ([]candidate, error) {
 			continue
 		}
 		seen = append(seen, info)
-		list, err := candidates(dir)
+		list, err := candidates(dir, taken)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("hook directory %s: %w", dir, err))
 		}
@@ -145,8 +146,11 @@ func (r *Runner) find() ([]candidate, error) {
 	return found, errors.Join(errs...)
 }
 
-// candidates lists the executables of one directory by ascending name.
-func candidates(dir string) ([]candidate, error) {
+// candidates lists the executables of one directory by ascending name. A bundled
+// hook gives way to a file of its name in an earlier directory: a package has put
+// it there, and the other is a copy, a version of one's own, or an empty file
+// that turns it off. The names of all files are added to taken.
+func candidates(dir string, taken map[string]bool) ([]candidate, error) {
 	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
@@ -162,6 +166,10 @@ func candidates(dir string) ([]candidate, error) {
 			continue
 		}
 		c := candidate{path: filepath.Join(dir, name)}
+		if taken[name] && bundled(name) && managed(c.path) {
+			continue
+		}
+		taken[name] = true
 		info, err := vetFile(c.path)
 		switch {
 		case err != nil:

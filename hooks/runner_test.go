@@ -99,6 +99,35 @@ func TestListTakesExecutablesInOrder(t *testing.T) {
 	}
 }
 
+func TestBundledHookGivesWayToItsName(t *testing.T) {
+	t.Parallel()
+	const bundled = "# " + marker + "\nexit 0\n"
+	for _, tt := range []struct {
+		name string
+		fill func(etc, lib string)
+		want []string
+	}{
+		{"a package's hooks run", func(_, _ string) {}, []string{"haproxy", "other", "reload"}},
+		{"a copy runs once", func(etc, _ string) { script(t, filepath.Join(etc, "reload"), bundled) }, []string{"reload", "haproxy", "other"}},
+		{"an empty file turns it off", func(etc, _ string) { hook(t, filepath.Join(etc, "reload"), "", 0o644) }, []string{"haproxy", "other"}},
+		{"other names run in both", func(etc, _ string) { script(t, filepath.Join(etc, "other"), bundled) }, []string{"other", "haproxy", "other", "reload"}},
+		{"without the marker it runs too", func(etc, lib string) {
+			script(t, filepath.Join(etc, "reload"), "exit 0\n")
+			script(t, filepath.Join(lib, "reload"), "exit 0\n")
+		}, []string{"reload", "haproxy", "other", "reload"}},
+		{"what an editor left hides nothing", func(etc, _ string) { hook(t, filepath.Join(etc, "reload~"), "", 0o644) }, []string{"haproxy", "other", "reload"}},
+	} {
+		etc, lib := hookDir(t), hookDir(t)
+		for _, name := range []string{"haproxy", "other", "reload"} {
+			script(t, filepath.Join(lib, name), bundled)
+		}
+		tt.fill(etc, lib)
+		if got := paths(t, etc, lib); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestDirectoryNamedTwiceRunsOnce(t *testing.T) {
 	t.Parallel()
 	dir := hookDir(t)

@@ -26,8 +26,9 @@ type setup struct {
 	settings *config.Settings
 	present  *config.Target // conf/target
 	old      responses      // of conf/responses
-	hookDir  string
-	servers  []string // programs that are served with certificates and run here
+	hookDir  string         // where hooks are installed: the first of hookDirs
+	hookDirs []string       // where hooks are run from
+	servers  []string       // programs that are served with certificates and run here
 	services services
 	expert   bool
 
@@ -54,7 +55,7 @@ func (a *app) newSetup(root string, expert bool) (*setup, error) {
 	if !slices.Equal(a.hookDirs, hooks.DefaultDirs("")) {
 		hookDirs = a.hookDirs
 	}
-	s := &setup{store: store, expert: expert, hookDir: a.hookDirs[0], answers: responses{}, userAgent: "certd/" + version,
+	s := &setup{store: store, expert: expert, hookDir: a.hookDirs[0], hookDirs: a.hookDirs, answers: responses{}, userAgent: "certd/" + version,
 		servers: runningServers("/proc"), services: findServices(root, store.Dir(), hookDirs)}
 	if s.settings, err = config.LoadSettings(store.Dir()); err != nil {
 		return nil, &daemon.ConfigError{Err: err}

@@ -184,7 +184,8 @@ func (s *setup) hook(name string) int {
 }
 
 // installHooks installs the bundled hooks that were asked for, and empties those
-// of its own that are not wanted any more.
+// of its own that are not wanted any more; one that a package has installed in
+// another directory is hidden by an empty file.
 func (s *setup) installHooks(r *record) error {
 	wanted := map[string]bool{
 		"reload":  s.answers["install-reload-hook"] == "yes",
@@ -194,13 +195,14 @@ func (s *setup) installHooks(r *record) error {
 		wanted["haproxy"] = wanted["reload"]
 	}
 	var unwanted error
-	if list, err := (&hooks.Runner{Dirs: []string{s.hookDir}}).List(); err == nil {
+	if list, err := (&hooks.Runner{Dirs: s.hookDirs}).List(); err == nil {
 		for _, h := range list {
 			want, bundled := wanted[filepath.Base(h.Path)]
 			_, asked := s.answers[map[string]string{"reload": "install-reload-hook", "haproxy": "install-haproxy-script"}[filepath.Base(h.Path)]]
 			if bundled && asked && !want && h.Managed {
-				unwanted = errors.Join(unwanted, state.ReplaceFile(h.Path, nil, 0o644))
-				r.add(h.Path, "turned off")
+				off := filepath.Join(s.hookDir, filepath.Base(h.Path)) // hides the one of a package
+				unwanted = errors.Join(unwanted, state.ReplaceFile(off, nil, 0o644))
+				r.add(off, "turned off")
 			}
 		}
 	}

@@ -1,3 +1,5 @@
+//go:build !ship
+
 // Command certd keeps TLS certificates fresh: say once which names you want.
 package main
 
@@ -7,9 +9,6 @@ import (
 	"os/signal"
 	"syscall"
 )
-
-// version is set by the linker.
-var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

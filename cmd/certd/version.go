@@ -7,6 +7,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// version is set by the linker.
+var version = "dev"
+
 type versionInfo struct {
 	Version  string            `json:"version"`
 	Go       string            `json:"go"`

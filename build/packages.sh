@@ -10,6 +10,8 @@ need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 PATH=$PATH:/usr/sbin:/sbin
 need nginx nginx-light
 need haproxy haproxy
+need apachectl apache2
+need caddy caddy
 need acmetool acmetool
 need pgrep procps
 need openssl openssl
@@ -63,7 +65,7 @@ rm -f "$log"
 
 # Nor shall they start at the next boot: they are here for the tests alone.
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; then
-	for service in nginx haproxy prometheus prometheus-node-exporter nagios4 nagios-nrpe-server; do
+	for service in nginx haproxy apache2 caddy prometheus prometheus-node-exporter nagios4 nagios-nrpe-server; do
 		case " $missing " in
 		*" $service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
 		esac

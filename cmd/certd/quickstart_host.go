@@ -216,6 +216,6 @@ func runningServers(proc string) []string {
 // webServers are those of the running servers that can answer on port 80.
 func (s *setup) webServers() []string {
 	return slices.DeleteFunc(slices.Clone(s.servers), func(name string) bool {
-		return !slices.Contains([]string{"nginx", "apache", "haproxy"}, name)
+		return !slices.Contains(snippetServers(), name)
 	})
 }

@@ -168,7 +168,7 @@ func TestSnippetsAreDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := 0
-	for _, server := range []string{"nginx", "apache", "haproxy"} {
+	for _, server := range snippetServers() {
 		for _, m := range methods() {
 			text, where := snippetOf(server, m.value)
 			if text == "" {
@@ -180,8 +180,8 @@ func TestSnippetsAreDocumented(t *testing.T) {
 			}
 		}
 	}
-	if shown != 7 {
-		t.Errorf("%d snippets, want 7", shown)
+	if shown != 10 {
+		t.Errorf("%d snippets, want 10", shown)
 	}
 	s := &setup{settings: &config.Settings{Challenge: config.ChallengeSettings{ProxyPort: 4402}}, servers: []string{"apache", "exim4", "haproxy"},
 		answers: responses{"choose-method": challenge.MethodStateless}}

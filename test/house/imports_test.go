@@ -76,7 +76,7 @@ func TestHomesOfLibraries(t *testing.T) {
 	}{
 		{"golang.org/x/crypto/acme", "acme"},
 		{"github.com/letsencrypt/", "acme/acmetest"},
-		{"github.com/miekg/dns", "acme/acmetest or challenge"},
+		{"github.com/miekg/dns", "acme/acmetest or challenge or doctor"},
 		{"github.com/spf13/", "cmd/"},
 		{"go.yaml.in/yaml/", "config or cmd/certd"}, // settings and targets; answers of the response file,
 		{"github.com/prometheus/client_golang/", "metrics"},

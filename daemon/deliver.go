@@ -17,7 +17,7 @@ import (
 
 const (
 	quiet        = 2 * time.Second  // without a publication before servers are told
-	patience     = 30 * time.Second // for more publications, so that servers reload once for many
+	patience     = 10 * time.Second // for more publications, so that servers reload once for many
 	lastDelivery = 3 * time.Second  // for what was published before an interruption
 	allHooks     = 15 * time.Minute // for all deliveries of a pass
 )

@@ -83,7 +83,7 @@ func (c *CA) start(o Options) (err error) {
 		return fmt.Errorf("acmetest: %w", err)
 	}
 	c.roots = roots
-	handler := front.Handler()
+	handler := newOrderAlone(front.Handler())
 	if o.Wrap != nil {
 		handler = o.Wrap(handler)
 	}
@@ -92,6 +92,25 @@ func (c *CA) start(o Options) (err error) {
 	}
 	c.management, err = serveTLS("", config, front.ManagementHandler(), o.Log)
 	return err
+}
+
+// newOrderAlone answers newOrder requests while no other is being answered.
+// Pebble 2.10.1 takes the locks of its store and of an authorization in one order
+// there and in the other when it shows an authorization, so that many clients at
+// once can bring it to a standstill.
+func newOrderAlone(next http.Handler) http.Handler {
+	var busy sync.RWMutex
+	routes := pebbleRoutes()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if operationOf(routes, r.URL.Path) == "order" {
+			busy.Lock()
+			defer busy.Unlock()
+		} else {
+			busy.RLock()
+			defer busy.RUnlock()
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // environment serialises Pebble's constructors: they read their knobs from the

@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"certd/acme/acmetest"
+)
+
+// TestSoak runs the daemon, nginx and TLS clients against certificates of a
+// minute's life: no handshake fails, nothing expires, memory and descriptors stay
+// flat, and a SIGKILL in the middle changes none of it. CERTD_SOAK says for how
+// long, such as 10m; a minute without it. CERTD_SOAK_NAMES says how many names.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	names, span := soakSize(t)
+	ca := acmetest.StartT(t, acmetest.Options{Profiles: map[string]time.Duration{"minute": time.Minute}})
+	s := newSite(t, ca, "")
+	s.settings(ca, "listen: \"\"\nschedule: \"@every 1h\"\n")
+	n := startNginx(t, s, ca.HTTPPort())
+	s.write("acme/conf/target", fmt.Sprintf("request: {profile: minute, challenge: {method: webroot, webroot-paths: [%q]}}\n", n.prefix+"/webroot"))
+	s.must(0, "hooks", "install")
+	s.write("hooks/reload.conf", fmt.Sprintf("SERVICES=nginx\nRELOAD_MANAGER=none\nNGINX='%s -p %s -c nginx.conf'\n", n.binary, n.prefix))
+	servers := &strings.Builder{}
+	for i := range names {
+		name := soakName(i)
+		s.write("acme/desired/"+name, "")
+		live := filepath.Join(s.state, "live", name)
+		fmt.Fprintf(servers, "server { listen 127.0.0.1:%d ssl; server_name %s; ssl_certificate %s/fullchain; ssl_certificate_key %s/privkey; }\n", n.tls, name, live, live)
+	}
+	s.must(0, "--log-level", "warn", "reconcile")
+	n.configure(servers.String())
+	s.must(0, "hooks", "test", soakName(0))
+	waitFor(t, "nginx serves TLS", func() bool { return n.served() != "" })
+
+	daemon := s.daemon(nil)
+	clients := startClients(t, n.tls, names, ca.IssuerRootsPEM())
+	time.Sleep(span / 4)
+	rss, fds := usage(t, daemon.cmd.Process.Pid)
+	time.Sleep(span / 4)
+	rssLater, fdsLater := usage(t, daemon.cmd.Process.Pid)
+	if err := daemon.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-daemon.done
+	daemon = s.daemon(nil)
+	time.Sleep(span / 2)
+	daemon.signal(syscall.SIGTERM)
+	<-daemon.done
+	good, bad, first := clients.stop()
+	t.Logf("%d names for %v: %d handshakes, %d failed; memory %d to %d KiB, descriptors %d to %d", names, span, good, bad, rss, rssLater, fds, fdsLater)
+	if bad > 0 || good == 0 {
+		t.Errorf("%d of %d handshakes failed, the first: %v", bad, good+bad, first)
+	}
+	if fdsLater > fds+20 || rssLater > rss+rss/2+20<<10 {
+		t.Errorf("memory grew from %d to %d KiB, descriptors from %d to %d", rss, rssLater, fds, fdsLater)
+	}
+	s.checkLive()
+}
+
+func soakName(i int) string { return fmt.Sprintf("soak%d.example.test", i) }
+
+func soakSize(t *testing.T) (names int, span time.Duration) {
+	names, span = 5, time.Minute
+	var err error
+	if text := os.Getenv("CERTD_SOAK"); text != "" {
+		if span, err = time.ParseDuration(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text := os.Getenv("CERTD_SOAK_NAMES"); text != "" {
+		if names, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return names, span
+}
+
+// soakClients shake hands with nginx, over and over, as strict clients do.
+type soakClients struct {
+	cancel    context.CancelFunc
+	running   sync.WaitGroup
+	good, bad atomic.Int64
+	first     atomic.Pointer[error]
+}
+
+func startClients(t *testing.T, port, names int, rootsPEM []byte) *soakClients {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(rootsPEM)
+	ctx, cancel := context.WithCancel(t.Context())
+	c := &soakClients{cancel: cancel}
+	for worker := range 2 {
+		c.running.Go(func() {
+			for i := worker; ctx.Err() == nil; i += 2 {
+				dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{RootCAs: roots, ServerName: soakName(i % names)}}
+				conn, err := dialer.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+				switch {
+				case ctx.Err() != nil:
+				case err != nil:
+					c.bad.Add(1)
+					c.first.CompareAndSwap(nil, &err)
+				default:
+					c.good.Add(1)
+				}
+				if err == nil {
+					conn.Close()
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		})
+	}
+	return c
+}
+
+func (c *soakClients) stop() (good, bad int64, first error) {
+	c.cancel()
+	c.running.Wait()
+	if p := c.first.Load(); p != nil {
+		first = *p
+	}
+	return c.good.Load(), c.bad.Load(), first
+}
+
+// usage is the resident memory of a process in KiB, and its open descriptors.
+func usage(t *testing.T, pid int) (rss, fds int) {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			rss, _ = strconv.Atoi(strings.Fields(rest)[0])
+		}
+	}
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rss, len(open)
+}

@@ -87,7 +87,7 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 	flags.StringVar(&a.logFormat, "log-format", "text", "text or json; logs go to standard error")
 	root.AddCommand(a.quickstartCommand(), a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(),
 		a.cullCommand(), a.hooksCommand(), a.runCommand(), a.versionCommand())
-	root.AddCommand(a.redirectorCommand(), a.checkCommand(), a.metricsCommand(), a.snippetCommand())
+	root.AddCommand(a.redirectorCommand(), a.checkCommand(), a.doctorCommand(), a.metricsCommand(), a.snippetCommand())
 	root.Flags().Bool("version", false, "show the version")
 	helpCommands(root)
 	completeFlags(root)

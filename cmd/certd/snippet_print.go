@@ -154,8 +154,9 @@ func (p *printer) apache(s site) {
 		p.block(p.rule(s))
 		p.line("    RewriteEngine on")
 		p.line("    RewriteCond %%{REQUEST_URI} !^/\\.well-known/acme-challenge/")
-		p.line("    RewriteCond %%{HTTP_HOST} \"^(\\[[0-9a-fA-F:.]+\\]|[-.0-9a-zA-Z]+)(:[0-9]+)?$\"")
-		p.line("    RewriteRule ^ https://%%1%s%%{REQUEST_URI} [R=308,L,NE]\n</VirtualHost>", p.tlsSuffix())
+		// The path as it was sent: REQUEST_URI is decoded, and would end up in a header.
+		p.line("    RewriteCond \"%%{HTTP_HOST} %%{THE_REQUEST}\" \"^(\\[[0-9a-fA-F:.]+\\]|[-.0-9a-zA-Z]+)(:[0-9]+)? [A-Z]+ (/[^ ?]*)\"")
+		p.line("    RewriteRule ^ https://%%1%s%%3 [R=308,L,NE]\n</VirtualHost>", p.tlsSuffix())
 	}
 	if len(s.dirs) == 0 {
 		return

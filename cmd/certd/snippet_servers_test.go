@@ -151,7 +151,7 @@ func testApache(t *testing.T, s *served) {
 	s.each(t, serverApache, "apachectl", func(t *testing.T, method, text string) *exec.Cmd {
 		var conf strings.Builder
 		fmt.Fprintf(&conf, "ServerRoot %q\nServerName localhost\nPidFile %q\nErrorLog %q\n", s.dir, filepath.Join(s.dir, "apache.pid"), filepath.Join(s.dir, "apache.log"))
-		for _, m := range []string{"mpm_event", "authz_core", "alias", "mime", "socache_shmcb", "ssl", "rewrite", "proxy", "proxy_http"} {
+		for _, m := range []string{"mpm_event", "authz_core", "alias", "socache_shmcb", "ssl", "rewrite", "proxy", "proxy_http"} {
 			fmt.Fprintf(&conf, "LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so\n", m, m)
 		}
 		fmt.Fprintf(&conf, "Listen %d\nListen %d\n%s", s.http, s.tls, text)

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"certd/acme"
@@ -138,6 +140,9 @@ func (f finder) way(t *config.Target) (way, error) {
 			w.method = challenge.MethodWebroot
 		}
 	}
+	if w.needsPort80() {
+		f.responder(&w)
+	}
 	if !w.needsPort80() {
 		return w, nil
 	}
@@ -157,6 +162,22 @@ func (f finder) way(t *config.Target) (way, error) {
 		}
 	}
 	return w, safePath("webroot", w.webroot)
+}
+
+// responder heeds the daemon's, which is open all the time: on a loopback address
+// it is where a proxy finds certd, else it is the redirector.
+func (f finder) responder(w *way) {
+	address, port, err := net.SplitHostPort(f.view.Settings.Responder)
+	if err != nil {
+		return // there is none
+	}
+	if ip, err := netip.ParseAddr(address); address != "localhost" && (err != nil || !ip.IsLoopback()) {
+		w.method = challenge.MethodRedirector
+		return
+	}
+	if n, err := strconv.Atoi(port); err == nil {
+		w.proxyPort = n
+	}
 }
 
 // thumbprint is that of the account at the target's CA (RFC 8555 §8.1).

@@ -64,7 +64,7 @@ func (b *bench) run(names ...string) []doctor.Finding {
 	b.t.Helper()
 	before := b.tree()
 	b.ca.ResetRequests()
-	found := doctor.Run(b.t.Context(), doctor.Options{StateDir: b.dir, Names: names, Limit: time.Nanosecond, Hooks: &hooks.Runner{}})
+	found := doctor.Run(b.t.Context(), doctor.Options{StateDir: b.dir, Names: names, Limit: time.Nanosecond, Hooks: &hooks.Runner{}, Webroot: b.t.TempDir()})
 	if after := b.tree(); !slices.Equal(before, after) {
 		b.t.Errorf("the state directory was changed from %q to %q", before, after)
 	}
@@ -260,6 +260,36 @@ func TestAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.want(b.run("www.example.test"), "account", doctor.Failure, "backup")
+}
+
+// TestInterrupted: whoever presses Ctrl-C leaves no answer behind.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, acmetest.Options{})
+	webroot := t.TempDir()
+	b.write("conf/target", fmt.Sprintf("request: {challenge: {method: webroot, webroot-paths: [%q]}}\n", webroot))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		doctor.Run(ctx, doctor.Options{StateDir: b.dir, Names: []string{"www.example.test"}, Webroot: t.TempDir(), Limit: time.Hour})
+	}()
+	files := func() int {
+		list, err := os.ReadDir(webroot)
+		if err != nil {
+			t.Error(err)
+		}
+		return len(list)
+	}
+	for files() == 0 && t.Context().Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-done
+	if n := files(); n > 0 {
+		t.Errorf("%d files were left in the webroot", n)
+	}
 }
 
 // TestExternalAccount: a CA that wants a binding says so before an order does.

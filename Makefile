@@ -3,17 +3,19 @@
 GO       ?= go
 FUZZTIME ?= 30s
 SERVE    ?=
+PREFIX   ?= /usr/local
+DESTDIR  ?=
 
 # The version is stamped by build/build.sh; a tree that git does not trust still builds.
 GOFLAGS  ?= -buildvcs=false
 
-export GO GOFLAGS FUZZTIME
+export GO GOFLAGS FUZZTIME PREFIX DESTDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check fuzz clean
+.PHONY: help demo build test check fuzz install deb deb-test clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## see it work against an embedded CA; SERVE=1 leaves it running
 	$(GO) run ./cmd/certd-demo -certd bin/certd $(if $(filter-out 0,$(SERVE)),-serve)
@@ -30,5 +32,14 @@ check: ## format, vet, module files, staticcheck, govulncheck: no tests
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@build/fuzz.sh
 
-clean: ## remove bin/
-	rm -rf bin
+install: ## certd, man pages, completions, units below DESTDIR and PREFIX (/usr/local)
+	@build/install.sh
+
+deb: ## dist/certd_<version>_<arch>.deb; GOARCH=arm64 for another machine
+	@build/deb.sh
+
+deb-test: ## install, upgrade, remove, purge the package in a throw-away root; as root
+	@build/deb-test.sh
+
+clean: ## remove bin/ and dist/
+	rm -rf bin dist

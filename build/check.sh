@@ -32,7 +32,7 @@ check() {
 
 go_files() { git ls-files -z --cached --others --exclude-standard -- '*.go' | xargs -0 -r ls -d 2>/dev/null; }
 unformatted() { go_files | xargs -r gofmt -l; }
-scripts() { for f in .ci/run build/*.sh; do bash -n "$f" || return 1; done; }
+scripts() { for f in .ci/run build/*.sh packaging/deb/p*; do bash -n "$f" || return 1; done; }
 
 # vulnerabilities looks the module's dependencies up in the Go vulnerability
 # database. Where that cannot be reached there is nothing to say.
@@ -54,8 +54,11 @@ check "gofmt" unformatted
 check "shell syntax" scripts
 check "go vet" "$GO" vet ./...
 check "go vet (tools)" "$GO" -C tools vet ./...
+check "go vet (tools/deb)" "$GO" -C tools/deb vet ./...
+check "go vet (ship)" "$GO" vet -tags ship ./cmd/certd
 check "go mod tidy" "$GO" mod tidy -diff
 check "go mod tidy (tools)" "$GO" -C tools mod tidy -diff
+check "go mod tidy (tools/deb)" "$GO" -C tools/deb mod tidy -diff
 check "staticcheck" "$GO" tool -modfile=tools/go.mod staticcheck ./...
 vulnerabilities
 exit $failed

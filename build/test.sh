@@ -10,7 +10,7 @@ RESULTS=$(mktemp)
 export RESULTS
 trap 'rm -f "$RESULTS"' EXIT
 failed=0
-for part in check gotest fuzz; do
+for part in check gotest deb-test fuzz; do
 	echo "== $part"
 	"build/$part.sh" || failed=1
 done

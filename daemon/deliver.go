@@ -18,7 +18,7 @@ import (
 const (
 	quiet        = 2 * time.Second  // without a publication before servers are told
 	patience     = 10 * time.Second // for more publications, so that servers reload once for many
-	lastDelivery = 3 * time.Second  // for what was published before an interruption
+	lastDelivery = 2 * time.Second  // for hooks, after an interruption
 	allHooks     = 15 * time.Minute // for all deliveries of a pass
 )
 
@@ -30,7 +30,7 @@ func (p *pass) startCourier(ctx context.Context) (stop func()) {
 	var courier sync.WaitGroup
 	courier.Go(func() {
 		for p.settled(ctx, idle) {
-			p.deliverUpdates(ctx)
+			p.deliverUnhurried(ctx)
 		}
 	})
 	return func() { close(idle); courier.Wait(); cancel() }
@@ -73,19 +73,30 @@ func (p *pass) settled(ctx context.Context, idle <-chan struct{}) bool {
 // their NextAttempt, which is when the daemon starts one by itself. An
 // interrupted pass still tells the servers what it has published.
 func (p *pass) deliver(ctx context.Context) {
-	limit := allHooks
-	if ctx.Err() != nil {
-		limit = lastDelivery
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	interrupted := ctx.Err() != nil
+	ctx, cancel := unhurried(ctx)
 	defer cancel()
 	p.deliverUpdates(ctx)
-	for _, e := range p.take(func(e state.Event) bool { return limit == allHooks }) {
+	for _, e := range p.take(func(state.Event) bool { return !interrupted }) {
 		p.deliverGroup(ctx, []state.Event{e})
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.report.Pending += len(p.view.Snapshot.Pending)
+}
+
+// unhurried returns a context for hooks: it lasts allHooks, and lastDelivery more
+// if ctx is canceled, so that a reload under way comes to its end.
+func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
+	lasting, cancel := context.WithTimeout(context.WithoutCancel(ctx), allHooks)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastDelivery, cancel) })
+	return lasting, func() { stop(); cancel() }
+}
+
+func (p *pass) deliverUnhurried(ctx context.Context) {
+	ctx, cancel := unhurried(ctx)
+	defer cancel()
+	p.deliverUpdates(ctx)
 }
 
 // deliverUpdates tells the servers of all publications at once. No link moves

@@ -205,7 +205,7 @@ func (f finder) thumbprint(t *config.Target) (string, error) {
 func safePath(what, path string) error {
 	for _, r := range path {
 		if r <= ' ' || r == 0x7f || strings.ContainsRune("\"'`\\$;{}#%*?[]<>", r) {
-			return fmt.Errorf("%s %q has %q in it, which means something else in a server's configuration; use a path of letters, digits and -_./:", what, path, r)
+			return fmt.Errorf("%s %q has %q in it, which means something else in a server's configuration; use only letters, digits and any of -_./: in it", what, path, r)
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ need acmetool acmetool
 need pgrep procps
 need openssl openssl
 need shellcheck shellcheck
+need groff groff-base
 need systemd-analyze systemd
 need systemd-socket-activate systemd
 need setpriv util-linux

@@ -229,3 +229,16 @@ func isNumber(label string) bool {
 func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
+
+// SplitLive parts the name of a live link, "name" or "name:label"; the label is
+// empty without one. An IPv6 address has colons of its own and is recognised as a
+// name; a label is never put behind one.
+func SplitLive(link string) (name, label string) {
+	if _, err := ParseName(link); err == nil {
+		return link, ""
+	}
+	if i := strings.LastIndexByte(link, ':'); i >= 0 {
+		return link[:i], link[i+1:]
+	}
+	return link, ""
+}

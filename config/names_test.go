@@ -244,3 +244,18 @@ func BenchmarkParseName(b *testing.B) {
 		}
 	}
 }
+
+func TestSplitLive(t *testing.T) {
+	t.Parallel()
+	for link, want := range map[string][2]string{
+		"www.example.com":     {"www.example.com", ""},
+		"www.example.com:rsa": {"www.example.com", "rsa"},
+		"*.example.com:rsa":   {"*.example.com", "rsa"},
+		"192.0.2.1:rsa":       {"192.0.2.1", "rsa"},
+		"2001:db8::1":         {"2001:db8::1", ""},
+	} {
+		if name, label := SplitLive(link); name != want[0] || label != want[1] {
+			t.Errorf("%s: %q and %q, want %q", link, name, label, want)
+		}
+	}
+}

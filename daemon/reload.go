@@ -115,10 +115,8 @@ func (l *loop) know(v *View) {
 		}
 	}
 	for link := range v.Snapshot.Live {
-		if name, _, ok := splitLive(link); ok {
-			names[name] = true
-		}
-		names[link] = true
+		name, _ := config.SplitLive(link)
+		names[name] = true
 	}
 	l.names.Store(&names)
 }

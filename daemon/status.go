@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"certd/config"
@@ -121,10 +120,8 @@ func (v *View) unwanted(link string) NameStatus {
 
 // live is what can be said of a live name without its target.
 func (v *View) live(link string) NameStatus {
-	s := NameStatus{Name: link}
-	if name, label, ok := splitLive(link); ok {
-		s.Name, s.Label = name, label
-	}
+	s := NameStatus{}
+	s.Name, s.Label = config.SplitLive(link)
 	if c, ok := v.Snapshot.Certificates[v.Snapshot.Live[link]]; ok {
 		s.Certificate = c
 		s.CA = v.nickname(c.Directory)
@@ -135,19 +132,6 @@ func (v *View) live(link string) NameStatus {
 		}
 	}
 	return s
-}
-
-// splitLive parts "name:label". An IPv6 address has colons of its own and is
-// recognised as a name; with a label it has one more.
-func splitLive(link string) (name, label string, ok bool) {
-	if _, err := config.ParseName(link); err == nil {
-		return link, "", false
-	}
-	i := strings.LastIndexByte(link, ':')
-	if i < 0 {
-		return link, "", false
-	}
-	return link[:i], link[i+1:], true
 }
 
 // nickname is what certd.yaml or certd itself calls a CA.

@@ -8,21 +8,9 @@ import (
 	"certd/config"
 )
 
-// splitLive parts a live name "name:label"; the label is empty without one. An
-// IPv6 address has colons of its own and is recognised as a name.
-func splitLive(link string) (name, label string) {
-	if _, err := config.ParseName(link); err == nil {
-		return link, ""
-	}
-	if i := strings.LastIndexByte(link, ':'); i >= 0 {
-		return link[:i], link[i+1:]
-	}
-	return link, ""
-}
-
 // parseLive reads NAME or NAME:LABEL from the command line.
 func parseLive(arg string) (name, label string, err error) {
-	name, label = splitLive(arg)
+	name, label = config.SplitLive(arg)
 	if name, err = config.ParseName(name); err != nil {
 		return "", "", usage("%w", err)
 	}
@@ -70,7 +58,7 @@ func parseNames(args []string) ([]string, error) {
 func title(names, links []string, target string) string {
 	label := ""
 	if len(links) > 0 {
-		_, label = splitLive(links[0])
+		_, label = config.SplitLive(links[0])
 	}
 	switch len(names) {
 	case 0:
@@ -86,7 +74,7 @@ func title(names, links []string, target string) string {
 func targetArgs(targets *config.Targets, args []string) []string {
 	var out []string
 	for _, arg := range args {
-		name, label := splitLive(arg)
+		name, label := config.SplitLive(arg)
 		name, err := config.ParseName(name)
 		isFile := slices.ContainsFunc(targets.Targets, func(t *config.Target) bool { return t.File == arg })
 		found := false

@@ -50,9 +50,7 @@ func firstLine(text string) string {
 // TestManPagesFormat has groff set every page, where it is installed.
 func TestManPagesFormat(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("groff"); err != nil {
-		t.Skip("groff is not installed")
-	}
+	needProgram(t, "groff")
 	for name, page := range manPages((&app{}).command()) {
 		cmd := exec.CommandContext(t.Context(), "groff", "-man", "-Tutf8", "-ww", "-z")
 		cmd.Stdin = bytes.NewReader(page)

@@ -1,0 +1,77 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"certd/acme"
+	"certd/plan"
+	"certd/state"
+)
+
+func (p *pass) saveSuccess(a plan.Action, client *caClient) error {
+	err := p.Store.SaveAttempt(state.Attempt{Target: a.Target, Digest: p.targets[a.Target].Digest(), CA: client.directory,
+		Account: client.kid, LastAttempt: time.Now().UTC()})
+	if err != nil {
+		return fmt.Errorf("keep the result of %s: %w", a.Target, err)
+	}
+	return nil
+}
+
+// saveFailure counts a failed attempt and sets when the next may start. That the
+// pass was interrupted is no failure of the target: the next one simply goes on.
+func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
+	if ctx.Err() != nil {
+		return
+	}
+	now := time.Now()
+	digest := p.targets[a.Target].Digest()
+	last := p.view.Snapshot.Attempts[a.Target]
+	at := state.Attempt{Target: a.Target, Digest: digest, CA: a.CA, Failures: 1, Class: string(acme.ClassOf(cause)),
+		LastError: acme.Sanitize(cause.Error()), LastAttempt: now.UTC()}
+	if last.Digest == digest {
+		at.Failures = last.Failures + 1
+	}
+	var retryAt time.Time
+	if problem := problemOf(cause); problem != nil {
+		at.Name, retryAt = problem.Identifier.Value, problem.RetryAt
+	}
+	at.NextAttempt = plan.NextAttempt(acme.ClassOf(cause), at.Failures, now, retryAt, spread(a.Target)).UTC()
+	if err := p.Store.SaveAttempt(at); err != nil {
+		p.other(fmt.Errorf("keep the failure of %s: %w", a.Target, err))
+	}
+	p.raise(state.Event{Event: "failed", Names: a.Names, Detail: at.LastError})
+}
+
+// raise journals an event for the hooks at the end of the pass. An undelivered
+// failure of the same names is brought up to date instead.
+func (p *pass) raise(e state.Event) {
+	e.Created = time.Now().UTC()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pending := p.view.Snapshot.Pending
+	i := slices.IndexFunc(pending, func(old state.Event) bool {
+		return e.Event == "failed" && old.Event == e.Event && slices.Equal(old.Names, e.Names)
+	})
+	if i >= 0 {
+		e.ID, e.Created = pending[i].ID, pending[i].Created
+	}
+	saved, err := p.Store.SaveEvent(e)
+	switch {
+	case err != nil:
+		p.report.Other = append(p.report.Other, fmt.Errorf("journal event %s: %w", e.Event, err))
+	case i >= 0:
+		pending[i] = saved
+	default:
+		p.view.Snapshot.Pending = append(pending, saved)
+	}
+}
+
+// problemOf returns the first *acme.Problem in err, or nil.
+func problemOf(err error) *acme.Problem {
+	problem, _ := errors.AsType[*acme.Problem](err)
+	return problem
+}

@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"time"
+
+	"certd/acme"
+	"certd/config"
+	"certd/issue"
+	"certd/plan"
+	"certd/state"
+)
+
+// request says which certificate the target of a wants from the CA of client, and
+// which order of an earlier run to go on with.
+func (p *pass) request(client *caClient, a plan.Action) issue.Request {
+	t := p.targets[a.Target]
+	key := t.Key
+	if key.Algorithm == "" {
+		key.Algorithm = "ecdsa"
+	}
+	req := issue.Request{
+		Open: acme.OpenOrder{Directory: client.directory, Account: client.kid, Names: t.RequestNames, Target: t.File,
+			Profile: t.Profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
+		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
+		KeyID:    t.KeyID,
+		Chain:    t.Chain,
+		Staple:   t.MustStaple,
+		SelfTest: t.Challenge.SelfTest,
+		Claim:    func(url string) bool { return p.claim(url, t.File) },
+	}
+	if a.Open != nil && sameCA(a.Open.Directory, client.directory) {
+		req.Open = *a.Open
+		return req
+	}
+	intent := p.view.Snapshot.Attempts[a.Target].Ordering
+	if intent != nil && sameCA(intent.Directory, client.directory) {
+		req.Adopt, req.Open.Created = true, intent.Created
+	}
+	return req
+}
+
+// sameCA reports whether two directory URLs are those of one CA.
+func sameCA(a, b string) bool { return state.CanonicalDirectory(a) == state.CanonicalDirectory(b) }
+
+// checkTarget looks at what a certificate of the target needs on this machine,
+// before an order is spent on it.
+func (p *pass) checkTarget(t *config.Target) error {
+	if err := p.checkKeyID(t); err != nil {
+		return err
+	}
+	if err := state.Files(t.Files).Check(); err != nil {
+		return &acme.Problem{Class: acme.ClassOperator, Err: fmt.Errorf("desired/%s: %w", t.File, err)}
+	}
+	return nil
+}
+
+// checkKeyID makes sure that the key a target reuses is there before an order is
+// spent on it.
+func (p *pass) checkKeyID(t *config.Target) error {
+	if t.KeyID == "" {
+		return nil
+	}
+	if _, err := p.Store.LoadKey(t.KeyID); err != nil {
+		return &acme.Problem{Operation: "finalize", Class: acme.ClassOperator, Err: err,
+			Detail: fmt.Sprintf("request.key.id of desired/%s: %v; remove the line for a new key", t.File, err)}
+	}
+	return nil
+}
+
+// newKey makes a certificate or account key; the zero type means ECDSA P-256.
+func newKey(t config.KeyType) (crypto.Signer, error) {
+	if t.Algorithm == "rsa" {
+		return rsa.GenerateKey(rand.Reader, max(t.Bits, 2048))
+	}
+	curve := elliptic.P256()
+	switch t.Curve {
+	case "nistp384":
+		curve = elliptic.P384()
+	case "nistp521":
+		curve = elliptic.P521()
+	}
+	return ecdsa.GenerateKey(curve, rand.Reader)
+}

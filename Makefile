@@ -3,13 +3,14 @@
 GO       ?= go
 FUZZTIME ?= 30s
 SERVE    ?=
+MAINTAINER ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 
 # The version is stamped by build/build.sh; a tree that git does not trust still builds.
 GOFLAGS  ?= -buildvcs=false
 
-export GO GOFLAGS FUZZTIME PREFIX DESTDIR
+export GO GOFLAGS FUZZTIME PREFIX DESTDIR MAINTAINER
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test check fuzz install deb deb-test clean
@@ -35,7 +36,7 @@ fuzz: ## each fuzz target for FUZZTIME (30s)
 install: ## certd, man pages, completions, units below DESTDIR and PREFIX (/usr/local)
 	@build/install.sh
 
-deb: ## dist/certd_<version>_<arch>.deb; GOARCH=arm64 for another machine
+deb: ## dist/certd_<version>_<arch>.deb; GOARCH=arm64, MAINTAINER='Name <mail>'
 	@build/deb.sh
 
 deb-test: ## install, upgrade, remove, purge the package in a throw-away root; as root

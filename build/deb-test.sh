@@ -18,8 +18,10 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 deb=${1-}
+maintainer=
 if [ -z "$deb" ]; then
-	deb=$(OUT=$work build/deb.sh) || {
+	maintainer='Jo Doe <jo@example.com>'
+	deb=$(OUT=$work MAINTAINER=$maintainer build/deb.sh) || {
 		echo "FAIL  package: cannot be built"
 		count 0 1 0
 		exit 1
@@ -73,6 +75,11 @@ mkdir -p "$root/var/lib/acme/keys/abc"
 echo secret >"$root/var/lib/acme/keys/abc/privkey"
 chmod 600 "$root/var/lib/acme/keys/abc/privkey"
 
+[ -z "$maintainer" ] || is "names the maintainer it was given" [ "$(dpkg-deb -f "$deb" Maintainer)" = "$maintainer" ]
+for bad in nobody 'Jo <jo>' 'jo@example.com' 'Jo <jo@example.com> <x@example.com>' "Jo <jo@example.com>
+Depends: x"; do
+	is "refuses the maintainer $(printf %s "$bad" | tr '\n' '|')" not env MAINTAINER="$bad" OUT="$work" build/deb.sh
+done
 is "installs" pkg -i "$deb"
 is "says what to do next" says 'certd quickstart' "$work/dpkg"
 is "the program runs" inside /usr/bin/certd version

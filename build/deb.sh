@@ -1,10 +1,22 @@
 #!/bin/sh
 # Makes dist/certd_<version>_<arch>.deb; `OUT=dir` puts it elsewhere, GOARCH is for
-# another machine. The same commit makes the same package.
+# another machine, MAINTAINER='Name <mail>' who answers for it. The same commit
+# makes the same package.
 set -eu
 cd "$(dirname "$0")/.."
 : "${GO:=go}" "${OUT:=dist}" "${VERSION=}"
+[ -n "${MAINTAINER-}" ] || MAINTAINER="The certd authors <certd@localhost>"
 umask 022
+
+case $MAINTAINER in
+*[[:cntrl:]]* | *'<'*'<'* | *'>'*'>'*) good=no ;;
+?*' <'?*'@'?*'>') good=yes ;;
+*) good=no ;;
+esac
+if [ $good = no ]; then
+	echo "deb: MAINTAINER '$MAINTAINER': want one line such as Jo Doe <jo@example.com>" >&2
+	exit 64
+fi
 
 commit=$(git rev-parse --short=9 HEAD 2>/dev/null) || commit=unknown
 [ -n "${SOURCE_DATE_EPOCH-}" ] || SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null) || SOURCE_DATE_EPOCH=$(date +%s)
@@ -56,4 +68,4 @@ gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 } >"$doc/copyright"
 
 mkdir -p "$OUT"
-"$work/pack" -tree "$work/tree" -scripts packaging/deb -out "$OUT" -version "$VERSION" -arch "$arch"
+"$work/pack" -tree "$work/tree" -scripts packaging/deb -out "$OUT" -version "$VERSION" -arch "$arch" -maintainer "$MAINTAINER"

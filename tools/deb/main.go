@@ -26,6 +26,7 @@ func main() {
 	flag.StringVar(&p.out, "out", "dist", "directory `DIR` for the package")
 	flag.StringVar(&p.version, "version", "", "Debian's version of the package")
 	flag.StringVar(&p.arch, "arch", "amd64", "architecture, as Go calls it")
+	flag.StringVar(&p.maintainer, "maintainer", "", "who answers for the package, \"Name <mail>\"")
 	flag.Parse()
 	name, err := p.write()
 	if err != nil {
@@ -37,7 +38,7 @@ func main() {
 
 // A pack is what the package is made of.
 type pack struct {
-	tree, scripts, out, version, arch string
+	tree, scripts, out, version, arch, maintainer string
 }
 
 // write makes the package and returns its path.
@@ -76,7 +77,7 @@ func (p pack) info() (*nfpm.Info, error) {
 	}
 	info := &nfpm.Info{
 		Name: "certd", Arch: p.arch, Platform: "linux", Version: p.version, VersionSchema: "none",
-		Section: "admin", Priority: "optional", Maintainer: "The certd authors <certd@localhost>", License: "MIT",
+		Section: "admin", Priority: "optional", Maintainer: p.maintainer, License: "MIT",
 		MTime: made, DisableGlobbing: true,
 		Description: "keeps TLS certificates fresh\n" +
 			"certd obtains TLS certificates for the names you want from an ACME CA such as\n" +

@@ -9,6 +9,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 
 PATH=$PATH:/usr/sbin:/sbin
 need nginx nginx-light
+need wrk wrk
 need haproxy haproxy
 need apachectl apache2
 need caddy caddy

@@ -1,13 +1,16 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +42,7 @@ func TestSoak(t *testing.T) {
 		name := soakName(i)
 		s.write("acme/desired/"+name, "")
 		live := filepath.Join(s.state, "live", name)
-		fmt.Fprintf(servers, "server { listen 127.0.0.1:%d ssl; server_name %s; ssl_certificate %s/fullchain; ssl_certificate_key %s/privkey; }\n", n.tls, name, live, live)
+		fmt.Fprintf(servers, "server { listen 127.0.0.1:%d ssl; server_name %s; ssl_certificate %s/fullchain; ssl_certificate_key %s/privkey; keepalive_timeout 0; location / { return 200; } }\n", n.tls, name, live, live)
 	}
 	s.must(0, "--log-level", "warn", "reconcile")
 	n.configure(servers.String())
@@ -48,6 +51,7 @@ func TestSoak(t *testing.T) {
 
 	daemon := s.daemon(nil)
 	clients := startClients(t, n.tls, names, ca.IssuerRootsPEM())
+	load := startWrk(t, s, n.tls, span)
 	time.Sleep(span / 4)
 	rss, fds := usage(t, daemon.cmd.Process.Pid)
 	time.Sleep(span / 4)
@@ -60,6 +64,7 @@ func TestSoak(t *testing.T) {
 	time.Sleep(span / 2)
 	daemon.signal(syscall.SIGTERM)
 	<-daemon.done
+	load.check(t)
 	good, bad, first := clients.stop()
 	t.Logf("%d names for %v: %d handshakes, %d failed; memory %d to %d KiB, descriptors %d to %d", names, span, good, bad, rss, rssLater, fds, fdsLater)
 	if bad > 0 || good == 0 {
@@ -133,6 +138,45 @@ func (c *soakClients) stop() (good, bad int64, first error) {
 		first = *p
 	}
 	return c.good.Load(), c.bad.Load(), first
+}
+
+// A wrkRun is wrk at work on nginx. It doesn't look at certificates as the other
+// clients do, but sees each connection that is refused, cut off or not answered.
+type wrkRun struct {
+	out  bytes.Buffer
+	done chan error
+}
+
+// startWrk has wrk make new TLS connections to nginx for span: one after the
+// other on four of its own, each with one request and a rest.
+func startWrk(t *testing.T, s *site, port int, span time.Duration) *wrkRun {
+	t.Helper()
+	program := needProgram(t, "wrk")
+	s.write("wrk.lua", "function delay() return 20 end\n")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*span+time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, program, "-t1", "-c4", fmt.Sprintf("-d%ds", int(span.Seconds())), "--timeout", "30s",
+		"-s", filepath.Join(s.dir, "wrk.lua"), fmt.Sprintf("https://127.0.0.1:%d/", port))
+	w := &wrkRun{done: make(chan error, 1)}
+	cmd.Stdout, cmd.Stderr = &w.out, &w.out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { w.done <- cmd.Wait() }()
+	return w
+}
+
+// check waits for wrk, which tells of errors only if there were any.
+func (w *wrkRun) check(t *testing.T) {
+	t.Helper()
+	err := <-w.done
+	out := w.out.String()
+	requests := regexp.MustCompile(`(?m)^\s*([1-9][0-9]*) requests in`).FindStringSubmatch(out)
+	if err != nil || requests == nil || strings.Contains(out, "Socket errors") || strings.Contains(out, "Non-2xx") {
+		t.Errorf("wrk: %v, want requests without errors:\n%s", err, out)
+		return
+	}
+	t.Logf("wrk: %s requests, each on a connection of its own, no error", requests[1])
 }
 
 // usage is the resident memory of a process in KiB, and its open descriptors.

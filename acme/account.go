@@ -62,8 +62,11 @@ func (c *Client) newAccount(ctx context.Context, f func(context.Context, *xacme.
 		return nil, err
 	}
 	var account *Account
-	err := c.do(ctx, r, f, func(a *answer) (err error) {
-		account, err = c.parseAccount(a)
+	err := c.do(ctx, r, f, func(a *answer) error {
+		url, err := c.origin.resolve("account URL", a.url, a.header.Get("Location"))
+		if err == nil {
+			account, err = c.parseAccount(a, url)
+		}
 		return err
 	})
 	if err != nil {
@@ -73,14 +76,10 @@ func (c *Client) newAccount(ctx context.Context, f func(context.Context, *xacme.
 	return account, nil
 }
 
-// parseAccount checks and converts the answer of newAccount.
-func (c *Client) parseAccount(a *answer) (*Account, error) {
+// parseAccount checks and converts an account object, that of the account at url.
+func (c *Client) parseAccount(a *answer, url string) (*Account, error) {
 	var w wireAccount
 	if err := decode(a.body, &w); err != nil {
-		return nil, err
-	}
-	url, err := c.origin.resolve("account URL", a.url, a.header.Get("Location"))
-	if err != nil {
 		return nil, err
 	}
 	switch w.Status {
@@ -98,6 +97,7 @@ func (c *Client) parseAccount(a *answer) (*Account, error) {
 		account.Contacts = append(account.Contacts, string(contact))
 	}
 	if w.Orders != "" {
+		var err error
 		if account.OrdersURL, err = c.origin.resolve("orders URL", a.url, w.Orders); err != nil {
 			return nil, err
 		}

@@ -25,12 +25,12 @@ var errAnswered = errors.New("the question of this call was answered")
 
 // A request says what a call asks a CA.
 type request struct {
-	name     string // in the words of RFC 8555, for errors
-	op       string // Exchange.Operation
-	limit    int64  // of a successful answer in bytes; zero means maxJSON
-	repeat   bool   // may be sent again after a 5xx, because it changes nothing or the same
-	once     bool   // nothing may be sent after the first successful answer
-	replaces string // certID to put into the payload (RFC 9773 §5); empty means none
+	name    string         // in the words of RFC 8555, for errors
+	op      string         // Exchange.Operation
+	limit   int64          // of a successful answer in bytes; zero means maxJSON
+	repeat  bool           // may be sent again after a 5xx, because it changes nothing or the same
+	once    bool           // nothing may be sent after the first successful answer
+	members map[string]any // to put into the payload, for what the library cannot say; nil means none
 }
 
 // A call is one use of golang.org/x/crypto/acme, and the http.RoundTripper under
@@ -87,9 +87,9 @@ func (k *call) answer(req *http.Request) (*answer, error) {
 	case http.MethodHead:
 		return k.nonce(req)
 	case http.MethodPost:
-		if k.replaces != "" {
+		if k.members != nil {
 			var err error
-			if req, err = withReplaces(req, c.key, k.replaces); err != nil {
+			if req, err = withMembers(req, c.key, k.members); err != nil {
 				return nil, &Problem{Class: ClassOperator, Detail: "cannot sign", Err: err}
 			}
 		}

@@ -21,7 +21,8 @@ const (
 // directory is the CA's directory as we know it and as the library wants it.
 type directory struct {
 	Directory
-	body []byte // what the library gets to read
+	keyChange, revokeCert bool   // whether the CA offers them
+	body                  []byte // what the library gets to read
 }
 
 // wireDirectory is RFC 8555 §7.1.1, draft-ietf-acme-profiles and RFC 9773 §4.1.
@@ -111,7 +112,7 @@ func (c *Client) parseDirectory(a *answer) (*directory, error) {
 		EABRequired: w.Meta.EABRequired,
 		Profiles:    make(map[string]string, len(w.Meta.Profiles)),
 		RenewalInfo: w.RenewalInfo,
-	}}
+	}, keyChange: w.KeyChange != "", revokeCert: w.RevokeCert != ""}
 	for _, name := range w.Meta.CAA {
 		d.CAA = append(d.CAA, strings.ToLower(string(name)))
 	}

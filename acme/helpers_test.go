@@ -157,6 +157,11 @@ func request(ids []acme.Identifier) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return requestWith(key, ids)
+}
+
+// requestWith returns a CSR with this key for these names.
+func requestWith(key crypto.Signer, ids []acme.Identifier) ([]byte, error) {
 	template := &x509.CertificateRequest{}
 	for _, id := range ids {
 		template.DNSNames = append(template.DNSNames, id.Value)

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net/http"
 )
@@ -22,16 +23,16 @@ type jws struct {
 	Signature string `json:"signature"`
 }
 
-// withReplaces returns a copy of req, a signed newOrder, with the member
-// "replaces" (RFC 9773 §5) added to its payload and signed again; the library has
-// no option for it. The protected header stays as it is.
-func withReplaces(req *http.Request, key crypto.Signer, certID string) (*http.Request, error) {
+// withMembers returns a copy of req, a request signed by key, with these members
+// in its payload and signed again: for what the library has no option for. The
+// protected header stays as it is.
+func withMembers(req *http.Request, key crypto.Signer, members map[string]any) (*http.Request, error) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return nil, err
 	}
-	if body, err = addReplaces(body, key, certID); err != nil {
-		return nil, fmt.Errorf("add replaces to newOrder: %w", err)
+	if body, err = setMembers(body, key, members); err != nil {
+		return nil, fmt.Errorf("change the payload: %w", err)
 	}
 	req = req.Clone(req.Context())
 	req.Body = io.NopCloser(bytes.NewReader(body))
@@ -40,8 +41,8 @@ func withReplaces(req *http.Request, key crypto.Signer, certID string) (*http.Re
 	return req, nil
 }
 
-// addReplaces is withReplaces for the request's body.
-func addReplaces(body []byte, key crypto.Signer, certID string) ([]byte, error) {
+// setMembers is withMembers for the request's body.
+func setMembers(body []byte, key crypto.Signer, members map[string]any) ([]byte, error) {
 	var signed jws
 	if err := json.Unmarshal(body, &signed); err != nil {
 		return nil, err
@@ -50,12 +51,12 @@ func addReplaces(body []byte, key crypto.Signer, certID string) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	members := map[string]any{}
-	if err := json.Unmarshal(payload, &members); err != nil {
+	all := map[string]any{}
+	if err := json.Unmarshal(payload, &all); err != nil {
 		return nil, err
 	}
-	members["replaces"] = certID
-	if payload, err = json.Marshal(members); err != nil {
+	maps.Copy(all, members)
+	if payload, err = json.Marshal(all); err != nil {
 		return nil, err
 	}
 	signed.Payload = base64.RawURLEncoding.EncodeToString(payload)

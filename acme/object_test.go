@@ -305,7 +305,7 @@ func FuzzObjects(f *testing.F) {
 		if d, err := c.parseDirectory(a); err == nil {
 			ours(t, d.RenewalInfo)
 		}
-		if account, err := c.parseAccount(a); err == nil {
+		if account, err := c.parseAccount(a, ca.URL+"/account/1"); err == nil {
 			ours(t, account.URL, account.OrdersURL)
 		}
 	})

@@ -62,8 +62,8 @@ func (c *Client) NewOrder(ctx context.Context, spec OrderSpec) (*Order, error) {
 		}
 		options = append(options, xacme.WithOrderIssuanceProfile(xacme.ProfileName(spec.Profile)))
 	}
-	if d.RenewalInfo != "" {
-		r.replaces = spec.Replaces
+	if d.RenewalInfo != "" && spec.Replaces != "" {
+		r.members = map[string]any{"replaces": spec.Replaces} // RFC 9773 §5
 	}
 	ids := make([]xacme.AuthzID, len(want))
 	for i, id := range want {

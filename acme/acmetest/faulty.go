@@ -35,7 +35,7 @@ type FaultyOptions struct {
 
 // A FaultyCA is a small, correct ACME CA (RFC 8555: accounts, orders, orders
 // list, authorizations, challenges, certificates with one alternate chain,
-// revocation; no key change) whose faults are scripted. Signatures and nonces
+// revocation, key change) whose faults are scripted. Signatures and nonces
 // are verified, certificates are real. It speaks HTTP/1.1. Its methods are safe
 // for concurrent use.
 type FaultyCA struct {

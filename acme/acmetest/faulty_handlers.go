@@ -52,7 +52,9 @@ func (ca *FaultyCA) handle(x *exchange, body []byte) {
 	case "order-poll", "finalize", "cert", "authz", "challenge":
 		ca.handleObject(x)
 	case "revoke":
-		ca.handleRevoke(x)
+		ca.handleRevoke(x, key)
+	case "keychange":
+		ca.handleKeyChange(x)
 	default:
 		x.problem(http.StatusNotImplemented, "serverInternal", "this CA cannot do that")
 	}
@@ -96,6 +98,9 @@ func (ca *FaultyCA) handleAccount(x *exchange, key *jose.JSONWebKey) {
 	if x.request.URL.Path == "/new-account" {
 		i := slices.IndexFunc(ca.state.accounts, func(a *account) bool { return thumbprint(a.key) == thumbprint(key) })
 		switch {
+		case i >= 0 && ca.state.accounts[i].status != "valid":
+			x.problem(http.StatusForbidden, "unauthorized", "the account is "+ca.state.accounts[i].status)
+			return
 		case i >= 0:
 			x.account = ca.state.accounts[i]
 		case in.OnlyReturnExisting:
@@ -285,24 +290,4 @@ func (ca *FaultyCA) handleCertificate(x *exchange) {
 	x.header.Set("Content-Location", ca.main.url("/cert/"+x.order.id+here))
 	x.header.Set("Content-Type", "application/pem-certificate-chain")
 	x.body = pemCert(x.order.leaf, middle)
-}
-
-// handleRevoke revokes a certificate of the account's own (§7.6).
-func (ca *FaultyCA) handleRevoke(x *exchange) {
-	var in struct{ Certificate string }
-	der, err := []byte(nil), json.Unmarshal(x.payload, &in)
-	if err == nil {
-		der, err = base64.RawURLEncoding.DecodeString(in.Certificate)
-	}
-	i := slices.IndexFunc(ca.state.orders, func(o *order) bool { return o.issued && slices.Equal(o.leaf, der) })
-	switch {
-	case err != nil || i < 0:
-		x.problem(http.StatusNotFound, "malformed", "there is no such certificate")
-	case x.account == nil || ca.state.orders[i].account != x.account:
-		x.problem(http.StatusForbidden, "unauthorized", "the certificate is somebody else's")
-	case ca.state.orders[i].revoked:
-		x.problem(http.StatusBadRequest, "alreadyRevoked", "the certificate is revoked")
-	default:
-		ca.state.orders[i].revoked = true
-	}
 }

@@ -44,7 +44,7 @@ type order struct {
 	request     *x509.CertificateRequest // nil before it is finalized
 	leaf        []byte                   // DER, nil before it is finalized
 	issued      bool                     // the client has been told to wait long enough
-	revoked     bool
+	revoked     *Revocation              // nil if it is not
 }
 
 // An authorization is one identifier to prove (§7.1.4).

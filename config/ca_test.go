@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"os"
+	"reflect"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -67,7 +68,7 @@ func TestBuiltinCAs(t *testing.T) {
 		if _, err := nickname(b.Name); err != nil {
 			t.Error(err)
 		}
-		if got, err := s.CA(b.Directory); err != nil || got != b {
+		if got, err := s.CA(b.Directory); err != nil || !reflect.DeepEqual(got, b) {
 			t.Errorf("%s by its URL: got %+v, %v", b.Name, got, err)
 		}
 		if strings.Contains(b.Directory, "buypass") {

@@ -116,6 +116,7 @@ func (v value) readCA(key string) CA {
 		"ca-bundle":     into(&ca.Bundle, checked(absolute)),
 		"eab.kid":       into(&ca.EABKeyID, text),
 		"eab.hmac-file": into(&ca.EABHMACFile, checked(absolute)),
+		"limits":        into(&ca.Limits, readLimits),
 	})
 	if len(v.mistakes) > before {
 		return ca

@@ -30,6 +30,12 @@ cas:
     staging: https://staging.ca.internal/directory
     ca-bundle: /etc/ssl/internal.pem
     eab: {kid: abc, hmac-file: /etc/certd/eab}
+    limits:
+      - {name: orders, per: account, burst: 300, window: 3h}
+      - {name: certificates, per: domain, burst: 50, window: 7d}
+  - name: unlimited
+    directory: https://unlimited.internal/directory
+    limits: []
 metrics:
   textfile: /var/lib/node/certd.prom
   statsd: localhost:8125
@@ -48,7 +54,12 @@ func TestParseSettings(t *testing.T) {
 			{
 				Name: "internal", Directory: "https://ca.internal/acme/acme/directory", Staging: "https://staging.ca.internal/directory",
 				Bundle: "/etc/ssl/internal.pem", EABKeyID: "abc", EABHMACFile: "/etc/certd/eab",
+				Limits: []Limit{
+					{Name: "orders", Per: PerAccount, Burst: 300, Window: 3 * time.Hour},
+					{Name: "certificates", Per: PerDomain, Burst: 50, Window: 7 * 24 * time.Hour},
+				},
 			},
+			{Name: "unlimited", Directory: "https://unlimited.internal/directory", Limits: []Limit{}},
 		},
 		Metrics: MetricsSettings{Textfile: "/var/lib/node/certd.prom", StatsD: "localhost:8125", Graphite: "[::1]:2003", Prefix: "my_certd"},
 	}
@@ -138,7 +149,7 @@ func FuzzParseSettings(f *testing.F) {
 			t.Errorf("accepted out of bounds: %+v", got)
 		}
 		for _, ca := range got.CAs {
-			if known, err := got.CA(ca.Name); err != nil || known != ca {
+			if known, err := got.CA(ca.Name); err != nil || !reflect.DeepEqual(known, ca) {
 				t.Errorf("CA %q of the file: got %+v, %v", ca.Name, known, err)
 			}
 		}

@@ -81,12 +81,30 @@ type ChallengeSettings struct {
 
 // A CA is one entry of cas in conf/certd.yaml, or a built-in one.
 type CA struct {
-	Name        string // nickname
-	Directory   string // https URL
-	Staging     string // https URL of its staging directory; empty without
-	Bundle      string // ca-bundle: PEM file of roots to trust for its TLS and its chains; empty means the system's
-	EABKeyID    string // eab.kid; empty without
-	EABHMACFile string // eab.hmac-file; base64url MAC key
+	Name        string  // nickname
+	Directory   string  // https URL
+	Staging     string  // https URL of its staging directory; empty without
+	Bundle      string  // ca-bundle: PEM file of roots to trust for its TLS and its chains; empty means the system's
+	EABKeyID    string  // eab.kid; empty without
+	EABHMACFile string  // eab.hmac-file; base64url MAC key
+	Limits      []Limit // limits; nil means those that are known of this CA, empty means none
+}
+
+// What the tokens of a Limit are counted by.
+const (
+	PerAccount = "account" // newOrder requests of one account
+	PerDomain  = "domain"  // certificates per registered domain; an IPv4 address is its own, an IPv6 address its /64
+	PerNames   = "names"   // certificates per exact set of identifiers, of all accounts
+	PerFailure = "failure" // failed authorizations per identifier and account
+)
+
+// A Limit is a token bucket that a CA keeps: Burst tokens, refilled evenly over
+// Window. It has no meaningful zero value.
+type Limit struct {
+	Name   string        // in messages and metrics: "certificates-per-domain"
+	Per    string        // one of PerAccount, PerDomain, PerNames, PerFailure
+	Burst  int           // at least 1
+	Window time.Duration // at least a second
 }
 
 // MetricsSettings is the metrics section of conf/certd.yaml.

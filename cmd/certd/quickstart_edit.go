@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -228,7 +229,8 @@ func (s *setup) editKey(d *document) {
 // CA of one's own, or credentials for a well-known one.
 func (s *setup) editSettings(data []byte) ([]byte, error) {
 	have, err := s.settings.CA(s.ca.Name)
-	if err == nil && have == s.ca {
+	have.Limits = s.ca.Limits // quickstart does not ask for them
+	if err == nil && reflect.DeepEqual(have, s.ca) {
 		return data, nil
 	}
 	d, err := parseDocument(data, "# How certd itself works; docs/configuration.md lists the keys.\n")

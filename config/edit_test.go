@@ -162,7 +162,8 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	keys := []string{"request.ca", "request.provider", "names", "provider",
-		"cas[].name", "cas[].directory", "cas[].staging", "cas[].ca-bundle", "cas[].eab.kid", "cas[].eab.hmac-file"}
+		"cas[].name", "cas[].directory", "cas[].staging", "cas[].ca-bundle", "cas[].eab.kid", "cas[].eab.hmac-file",
+		"cas[].limits", "cas[].limits[].name", "cas[].limits[].per", "cas[].limits[].burst", "cas[].limits[].window"}
 	for key := range (&Target{}).schema() {
 		keys = append(keys, key)
 	}

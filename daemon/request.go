@@ -38,8 +38,7 @@ func (p *pass) request(client *caClient, a plan.Action) issue.Request {
 		req.Open = *a.Open
 		return req
 	}
-	intent := p.view.Snapshot.Attempts[a.Target].Ordering
-	if intent != nil && sameCA(intent.Directory, client.directory) {
+	if intent := p.view.Snapshot.Attempts[a.Target].Intent(client.directory); intent != nil {
 		req.Adopt, req.Open.Created = true, intent.Created
 	}
 	return req

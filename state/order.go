@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"reflect"
+	"slices"
 
 	"certd/acme"
 )
 
-// maxURL bounds the URLs that are kept.
-const maxURL = 2048
+const (
+	maxURL       = 2048 // of the URLs that are kept
+	maxElsewhere = 16   // orders without an answer at other CAs
+)
 
 func orderFile(url string) string { return "orders/" + CertID(url) + ".json" }
 
@@ -38,7 +42,7 @@ func checkURL(s string) error {
 // OpenOrder records that o (still without a URL) is about to be sent, in the
 // attempt of its target.
 func (s *Store) OpenOrder(o acme.OpenOrder) error {
-	if err := s.setOrdering(o.Target, &o); err != nil {
+	if err := s.changeAttempt(o.Target, func(a *Attempt) bool { return a.intend(o) }); err != nil {
 		return fmt.Errorf("journal order for %s: %w", o.Target, err)
 	}
 	return nil
@@ -68,7 +72,7 @@ func (s *Store) saveOrder(o acme.OpenOrder) error {
 	if err := t.putFile(orderFile(o.URL), data, false); err != nil {
 		return err
 	}
-	return s.setOrdering(o.Target, nil)
+	return s.changeAttempt(o.Target, func(a *Attempt) bool { return a.answered(o) })
 }
 
 // CloseOrder forgets o: the record under its URL or, without one, the intent of
@@ -76,7 +80,7 @@ func (s *Store) saveOrder(o acme.OpenOrder) error {
 func (s *Store) CloseOrder(o acme.OpenOrder) error {
 	t, err := s.writer()
 	if err == nil && o.URL == "" {
-		err = s.setOrdering(o.Target, nil)
+		err = s.changeAttempt(o.Target, func(a *Attempt) bool { return a.answered(o) })
 	} else if err == nil {
 		err = t.remove(orderFile(o.URL))
 	}
@@ -86,9 +90,9 @@ func (s *Store) CloseOrder(o acme.OpenOrder) error {
 	return nil
 }
 
-// setOrdering changes the ordering of a target's attempt and keeps the rest. An
-// attempt that says nothing else goes with it.
-func (s *Store) setOrdering(target string, o *acme.OpenOrder) error {
+// changeAttempt changes what is kept of a target's orders without an answer, and
+// nothing else. An attempt that says nothing goes.
+func (s *Store) changeAttempt(target string, change func(*Attempt) (changed bool)) error {
 	t, err := s.writer()
 	if err != nil {
 		return err
@@ -99,14 +103,52 @@ func (s *Store) setOrdering(target string, o *acme.OpenOrder) error {
 	s.attempts.Lock()
 	defer s.attempts.Unlock()
 	a, err := t.readAttempt(target)
-	if err != nil {
+	if err != nil || !change(&a) {
 		return err
 	}
-	if a.Ordering == nil && o == nil {
-		return nil
-	}
-	a.Ordering = o
 	return t.putAttempt(a)
+}
+
+// intend notes that o is about to be sent. What another CA has not answered yet
+// is kept.
+func (a *Attempt) intend(o acme.OpenOrder) bool {
+	if old := a.Ordering; old != nil && !sameCA(*old, o) {
+		a.answered(*old)
+		a.Elsewhere = append(a.Elsewhere, *old)
+		a.Elsewhere = a.Elsewhere[max(0, len(a.Elsewhere)-maxElsewhere):]
+	}
+	a.answered(o)
+	a.Ordering = &o
+	return true
+}
+
+// answered notes that the CA of o is not to be asked for an order any more.
+func (a *Attempt) answered(o acme.OpenOrder) (changed bool) {
+	if a.Ordering != nil && sameCA(*a.Ordering, o) {
+		a.Ordering, changed = nil, true
+	}
+	before := len(a.Elsewhere)
+	a.Elsewhere = slices.DeleteFunc(a.Elsewhere, func(e acme.OpenOrder) bool { return sameCA(e, o) })
+	return changed || len(a.Elsewhere) < before
+}
+
+// Intent returns the order that was sent to the CA with this directory and whose
+// answer was not journaled; nil if there is none.
+func (a Attempt) Intent(directory string) *acme.OpenOrder {
+	asked := acme.OpenOrder{Directory: directory}
+	if a.Ordering != nil && sameCA(*a.Ordering, asked) {
+		return a.Ordering
+	}
+	for _, o := range a.Elsewhere {
+		if sameCA(o, asked) {
+			return &o
+		}
+	}
+	return nil
+}
+
+func sameCA(a, b acme.OpenOrder) bool {
+	return CanonicalDirectory(a.Directory) == CanonicalDirectory(b.Directory)
 }
 
 // readAttempt reads what is kept of a target; nothing, or something unreadable,
@@ -125,7 +167,10 @@ func (t *tree) readAttempt(target string) (Attempt, error) {
 }
 
 func (t *tree) putAttempt(a Attempt) error {
-	if a == (Attempt{Target: a.Target}) {
+	if len(a.Elsewhere) == 0 {
+		a.Elsewhere = nil
+	}
+	if reflect.DeepEqual(a, Attempt{Target: a.Target}) {
 		return t.remove(attemptFile(a.Target))
 	}
 	data, err := encodeJSON(a)
@@ -135,9 +180,9 @@ func (t *tree) putAttempt(a Attempt) error {
 	return t.putFile(attemptFile(a.Target), data, false)
 }
 
-// SaveAttempt makes durable what came of a target's last try. Its Ordering is not
-// taken: that belongs to OpenOrder, SaveOrder and CloseOrder, and what they
-// recorded stays.
+// SaveAttempt makes durable what came of a target's last try. Its Ordering and
+// Elsewhere are not taken: they belong to OpenOrder, SaveOrder and CloseOrder, and
+// what these recorded stays; but after a success nothing is waited for Elsewhere.
 func (s *Store) SaveAttempt(a Attempt) error {
 	t, err := s.writer()
 	if err == nil {
@@ -148,7 +193,10 @@ func (s *Store) SaveAttempt(a Attempt) error {
 		defer s.attempts.Unlock()
 		var old Attempt
 		if old, err = t.readAttempt(a.Target); err == nil {
-			a.Ordering = old.Ordering
+			a.Ordering, a.Elsewhere = old.Ordering, old.Elsewhere
+			if a.Failures == 0 {
+				a.Elsewhere = nil
+			}
 			err = t.putAttempt(a)
 		}
 	}

@@ -106,6 +106,57 @@ func TestIntentSurvivesAttempts(t *testing.T) {
 	}
 }
 
+// TestIntentsOfSeveralCAs: an order that one CA did not answer is remembered while
+// others are asked, one for each CA, until it is answered or there is a certificate.
+func TestIntentsOfSeveralCAs(t *testing.T) {
+	t.Parallel()
+	s := lockedStore(t)
+	first, second := testOrder("example.com"), testOrder("example.com")
+	second.Directory = "https://second.example/directory"
+	for i, o := range []acme.OpenOrder{first, second, first, second} {
+		o.Created = o.Created.Add(time.Duration(i) * time.Hour)
+		if err := s.OpenOrder(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attempt := func() Attempt { return snapshot(t, s).Attempts["example.com"] }
+	got := attempt()
+	if len(got.Elsewhere) != 1 || got.Ordering == nil || got.Ordering.Directory != second.Directory {
+		t.Fatalf("after two intents each: %+v, want one of each CA, the latest in ordering", got)
+	}
+	if o := got.Intent(first.Directory); o == nil || !o.Created.Equal(first.Created.Add(2*time.Hour)) {
+		t.Errorf("intent at the first CA: %+v, want its latest", o)
+	}
+	if o := got.Intent("https://third.example/directory"); o != nil {
+		t.Errorf("intent at a CA that was not asked: %+v", o)
+	}
+	second.URL = "https://second.example/order/1"
+	if err := s.SaveOrder(second); err != nil {
+		t.Fatal(err)
+	}
+	if got = attempt(); got.Intent(second.Directory) != nil || got.Intent(first.Directory) == nil {
+		t.Errorf("after the second CA's answer: %+v, want only the intent at the first", got)
+	}
+	if err := s.SaveAttempt(Attempt{Target: "example.com", Failures: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if got = attempt(); got.Intent(first.Directory) == nil {
+		t.Errorf("a failure lost the intent: %+v", got)
+	}
+	if err := s.SaveAttempt(Attempt{Target: "example.com"}); err != nil {
+		t.Fatal(err)
+	}
+	if got = attempt(); len(got.Elsewhere) > 0 {
+		t.Errorf("after a success: %+v, want no intent", got)
+	}
+	if err := s.CloseOrder(first); err != nil {
+		t.Fatal(err)
+	}
+	if got := snapshot(t, s).Attempts; len(got) != 0 {
+		t.Errorf("when all is answered: %+v, want nothing", got)
+	}
+}
+
 // TestConcurrentJournal: intents and attempts of many targets, at once and of one
 // target, do not get into each other's way.
 func TestConcurrentJournal(t *testing.T) {

@@ -73,6 +73,12 @@ type Attempt struct {
 	// Ordering is the order that was sent and whose answer has not been
 	// journaled: the next run asks the CA for it before it orders again.
 	Ordering *acme.OpenOrder `json:"ordering,omitempty"`
+	// Elsewhere are such orders at other CAs, which were asked before that of
+	// Ordering: at most one for each.
+	Elsewhere []acme.OpenOrder `json:"elsewhere,omitempty"`
+	// Paused says that the CA has paused the account for a name, and how to have
+	// that undone: the URL that a person can visit, or the CA's words. Empty if not.
+	Paused string `json:"paused,omitempty"`
 }
 
 // An Event is a hook event not yet delivered: one file of pending/.

@@ -72,6 +72,15 @@ func After(o Options) [][]string {
 	return commands
 }
 
+// Enable returns the commands that make the units of o start when the system
+// below o.Root does, which does not run now. Where After applies, it enables them.
+func Enable(o Options) [][]string {
+	if len(o.wanted()) == 0 {
+		return nil
+	}
+	return [][]string{append([]string{"systemctl", "--root", o.Root, "enable"}, o.wanted()...)}
+}
+
 // challengeDirs are the paths that are for challenges and nothing else, so that
 // the daemon's user may have them. Who may write to others is not for us to say.
 func (o Options) challengeDirs() []string {

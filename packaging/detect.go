@@ -22,6 +22,21 @@ type Found struct {
 	Commands [][]string
 }
 
+// Offline is f, found below root, with the advice and the commands for a system
+// that is only files, an image, and is handled from outside.
+func (f Found) Offline(root string) Found {
+	why, _, _ := strings.Cut(f.Advice, ":")
+	switch {
+	case f.Managed && f.Kind == Cron:
+	case f.Kind == Cron:
+		f.Advice = why + ": remove the line from " + f.Path
+	case f.Enabled:
+		f.Commands = [][]string{{"systemctl", "--root", root, "disable", filepath.Base(f.Path)}}
+		f.Advice = why + ": " + strings.Join(f.Commands[0], " ")
+	}
+	return f
+}
+
 // Detect finds what runs certd or acmetool on this machine: units of systemd,
 // files in cron's directories, lines of crontabs. What cannot be read is passed
 // over. root is put before every path; "" means the machine itself.
@@ -36,10 +51,16 @@ func Detect(root string) []Found {
 }
 
 // Suggest is the kind that suits a machine: Timer under systemd, Cron where
-// there is a cron, else None.
+// there is a cron, else None. For another root than "" it is enough that systemd
+// is installed there.
 func Suggest(root string) Kind {
 	if (Options{Root: root}).systemd() {
 		return Timer
+	}
+	for _, program := range []string{"/usr/lib/systemd/systemd", "/lib/systemd/systemd"} {
+		if _, err := os.Lstat(filepath.Join("/", root, program)); err == nil && root != "" {
+			return Timer
+		}
 	}
 	for _, dir := range []string{"/etc/cron.d", "/etc/crontabs", "/var/spool/cron"} {
 		if info, err := os.Stat(filepath.Join("/", root, dir)); err == nil && info.IsDir() {

@@ -1,6 +1,7 @@
 package packaging
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,13 +165,42 @@ func TestSuggest(t *testing.T) {
 	for _, step := range []struct {
 		dir  string
 		want Kind
-	}{{"etc", None}, {"etc/cron.d", Cron}, {"run/systemd/system", Timer}} {
+	}{{"etc", None}, {"etc/cron.d", Cron}, {"usr/lib/systemd/systemd", Timer}, {"run/systemd/system", Timer}} {
 		if err := os.MkdirAll(filepath.Join(root, step.dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if got := Suggest(root); got != step.want {
 			t.Errorf("with %s: %s, want %s", step.dir, got, step.want)
 		}
+	}
+}
+
+// TestOffline: what is found in an image is turned off from outside.
+func TestOffline(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	put(t, filepath.Join(root, "usr/lib/systemd/system/acmetool.timer"), "")
+	put(t, filepath.Join(root, "etc/systemd/system/timers.target.wants/acmetool.timer"), "")
+	put(t, filepath.Join(root, "etc/systemd/system/certd.timer"), "")
+	put(t, filepath.Join(root, "var/spool/cron/crontabs/acme"), "1 2 * * * acmetool reconcile\n")
+	put(t, filepath.Join(root, "etc/cron.d/certd"), "1 2 * * * root certd reconcile\n#!certd-managed!#\n")
+	want := []string{"", "twice: systemctl --root " + root + " disable acmetool.timer", "quickstart removes it", "twice: remove the line from " + root + "/var/spool/cron/crontabs/acme"}
+	found := Detect(root)
+	if len(found) != len(want) {
+		t.Fatalf("%d things found, want %d: %+v", len(found), len(want), found)
+	}
+	for i, f := range found {
+		if got := f.Offline(root).Advice; !strings.HasSuffix(got, want[i]) || want[i] == "" && got != "" {
+			t.Errorf("%s: advice %q, want %q at its end", f.Path, got, want[i])
+		}
+	}
+	o := options(Daemon)
+	o.Root, o.Sockets = root, []string{SocketProxy}
+	if got := fmt.Sprint(Enable(o)); got != "[[systemctl --root "+root+" enable certd-hooks.socket certd-proxy.socket certd.service]]" {
+		t.Errorf("Enable: %s", got)
+	}
+	if got := Enable(options(Cron)); got != nil {
+		t.Errorf("cron needs nothing enabled: %v", got)
 	}
 }
 

@@ -40,7 +40,7 @@ run, has to have the answers. acmetool's response files work as they are.`,
 		},
 	}
 	c.Flags().BoolVar(&expert, "expert", false, "ask more: key type and size, profile, self-test, HAProxy")
-	c.Flags().StringVar(&root, "root", "", "put units and crontabs below `DIR`, and start nothing: for images")
+	c.Flags().StringVar(&root, "root", "", "set up the system below `DIR`, an image, and leave this machine alone")
 	return c
 }
 
@@ -69,7 +69,7 @@ func (a *app) quickstart(ctx context.Context, root string, expert bool) error {
 	}
 	for id, text := range given { // also those nobody had to ask for: for another machine, another time
 		if _, ok := s.answers[id]; !ok {
-			s.old[id] = text
+			s.old[id] = s.image.inside(text)
 		}
 	}
 	record, err := a.carryOut(ctx, s)

@@ -201,6 +201,7 @@ func takeBundle(ctx context.Context, s *setup, answer string) (string, error) {
 	if !filepath.IsAbs(answer) {
 		return "", fmt.Errorf("%q is no absolute path", answer)
 	}
+	answer = s.image.inside(answer)
 	ca := s.ca
 	ca.Bundle = answer
 	if err := s.meet(ctx, ca); err != nil {
@@ -214,7 +215,8 @@ func takeHMAC(_ context.Context, s *setup, answer string) (string, error) {
 	if !filepath.IsAbs(answer) {
 		return "", fmt.Errorf("%q is no absolute path", answer)
 	}
-	ca := config.CA{Name: s.ca.Name, EABKeyID: s.ca.EABKeyID, EABHMACFile: answer}
+	answer = s.image.inside(answer)
+	ca := s.image.ca(config.CA{Name: s.ca.Name, EABKeyID: s.ca.EABKeyID, EABHMACFile: answer})
 	if _, _, err := ca.EAB(); err != nil {
 		return "", err
 	}

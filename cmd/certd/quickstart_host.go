@@ -34,16 +34,18 @@ func presentWebroot(s *setup) string {
 }
 
 // takeWebroot takes a directory that is there or can be made.
-func takeWebroot(_ context.Context, _ *setup, answer string) (string, error) {
+func takeWebroot(_ context.Context, s *setup, answer string) (string, error) {
 	if !filepath.IsAbs(answer) {
 		return "", fmt.Errorf("%q is no absolute path, such as /var/www/html%s", answer, wellKnown)
 	}
-	path := filepath.Clean(answer)
+	path := s.image.inside(filepath.Clean(answer))
 	for dir := path; ; dir = filepath.Dir(dir) {
-		info, err := os.Stat(dir)
+		info, err := os.Stat(s.image.on(dir))
 		switch {
 		case errors.Is(err, os.ErrNotExist) && dir != "/":
 			continue
+		case s.image != "" && dir == "/" && path != "/":
+			return path, nil // an image may still be empty
 		case err != nil:
 			return "", err
 		case !info.IsDir():
@@ -71,8 +73,10 @@ func hookQuestions() []question {
 			id:   "install-reload-hook",
 			text: say("Install the hook that reloads your servers?"),
 			help: func(s *setup) string {
-				found := "None of the servers it knows runs here now; it does nothing until one does."
-				if len(s.servers) > 0 {
+				found := "None of the servers it knows is there now; it does nothing until one runs."
+				if len(s.servers) > 0 && s.image != "" {
+					found = "Installed there: " + strings.Join(s.servers, ", ") + "."
+				} else if len(s.servers) > 0 {
 					found = "Running here: " + strings.Join(s.servers, ", ") + "."
 				}
 				return "A server reads a new certificate only when it is reloaded; the hook does that after a renewal, having tested the server's configuration. " + found
@@ -138,7 +142,7 @@ func serviceQuestions() []question {
 				return "Two of a kind would get in each other's way. Installed is: " + strings.Join(lines, "; ") + "."
 			},
 			when: func(s *setup) bool {
-				return len(s.services.rivals(s.answers)) > 0
+				return s.image == "" && len(s.services.rivals(s.answers)) > 0
 			},
 			optional: true,
 			initial:  say("yes"),
@@ -193,11 +197,17 @@ func takeRun(_ context.Context, s *setup, answer string) (string, error) {
 	return answer, nil
 }
 
+// serverPrograms are the programs that serve certificates, and what people call
+// them.
+func serverPrograms() map[string]string {
+	return map[string]string{"nginx": "nginx", "apache2": "apache", "httpd": "apache", "haproxy": "haproxy", "caddy": "caddy",
+		"lighttpd": "lighttpd", "hitch": "hitch", "dovecot": "dovecot", "exim4": "exim4", "master": "postfix"}
+}
+
 // runningServers returns which of the programs that serve certificates run on
 // this machine, by the names of processes; empty where that cannot be seen.
 func runningServers(proc string) []string {
-	known := map[string]string{"nginx": "nginx", "apache2": "apache", "httpd": "apache", "haproxy": "haproxy", "caddy": "caddy",
-		"lighttpd": "lighttpd", "hitch": "hitch", "dovecot": "dovecot", "exim4": "exim4", "master": "postfix"}
+	known := serverPrograms()
 	files, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "comm")) // the pattern is well-formed
 	var out []string
 	for _, file := range files {

@@ -56,7 +56,7 @@ func TestQuickstartDialogue(t *testing.T) {
 			}
 			checkScreen(t, d.shown(), term)
 			target, err := os.ReadFile(filepath.Join(m.dir, "acme/conf/target"))
-			want := filepath.Join(m.dir, "web/.well-known/acme-challenge")
+			const want = " /web/.well-known/acme-challenge\n"
 			if err != nil || !strings.Contains(string(target), want) {
 				t.Errorf("conf/target does not name %s: %v\n%s", want, err, target)
 			}
@@ -257,7 +257,7 @@ func TestQuickstartMethods(t *testing.T) {
 			if err != nil || !strings.Contains(string(target), "method: "+method) {
 				t.Errorf("conf/target does not have method %s: %v\n%s", method, err, target)
 			}
-			_, err = os.Stat(filepath.Join(m.dir, "root/etc/systemd/system/certd-redirector.service"))
+			_, err = os.Stat(filepath.Join(m.dir, "etc/systemd/system/certd-redirector.service"))
 			if (err == nil) != (method == "redirector") {
 				t.Errorf("method %s: certd-redirector.service: %v", method, err)
 			}

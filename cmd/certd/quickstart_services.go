@@ -70,10 +70,8 @@ func (v services) options(s *setup) (packaging.Options, error) {
 	if err != nil {
 		return packaging.Options{}, fmt.Errorf("state directory: %w", err)
 	}
-	if inside, ok := strings.CutPrefix(dir, v.root+"/"); ok && v.root != "" {
-		dir = "/" + inside // as it is called once the image runs
-	}
-	o := packaging.Options{Kind: packaging.Kind(s.answers["run"]), Binary: binary, StateDir: dir, Root: v.root,
+	dir = s.image.inside(dir) // as it is called once the image runs
+	o := packaging.Options{Kind: packaging.Kind(s.answers["run"]), Binary: s.image.program(binary), StateDir: dir, Root: v.root,
 		Redirector: s.answers["install-redirector-systemd"] == "yes"}
 	if o.Kind == runNothing {
 		o.Kind = packaging.None
@@ -82,7 +80,7 @@ func (v services) options(s *setup) (packaging.Options, error) {
 		if hooks, err = filepath.Abs(hooks); err != nil {
 			return o, fmt.Errorf("hook directory: %w", err)
 		}
-		o.HookDirs = append(o.HookDirs, hooks)
+		o.HookDirs = append(o.HookDirs, s.image.inside(hooks))
 	}
 	switch method := s.answers["choose-method"]; method {
 	case "listen":
@@ -134,6 +132,13 @@ func (v services) install(ctx context.Context, s *setup, r *record) error {
 		r.add(c.Path, c.Action)
 		changed = changed || c.Action != packaging.Unchanged && c.Action != packaging.Kept
 	}
+	if v.root != "" {
+		if !enabled {
+			r.commands(ctx, v.root, packaging.Enable(o))
+		}
+		r.todo = append(r.todo, s.image.missing(o.Binary)...)
+		return err
+	}
 	if err == nil && changed {
 		r.commands(ctx, v.root, packaging.After(o))
 	}
@@ -151,6 +156,9 @@ func (v services) enabled(o packaging.Options) bool {
 // turnOff turns off what else starts certd or acmetool, or says how to.
 func (v services) turnOff(ctx context.Context, answers responses, r *record) {
 	for _, f := range v.rivals(answers) {
+		if v.root != "" {
+			f = f.Offline(v.root)
+		}
 		if len(f.Commands) > 0 && v.root == "" && answers["turn-off-others"] == "yes" {
 			r.commands(ctx, v.root, f.Commands)
 		} else {
@@ -159,8 +167,8 @@ func (v services) turnOff(ctx context.Context, answers responses, r *record) {
 	}
 }
 
-// commands runs the commands one after the other; what fails is recorded. In
-// an image, below another root, they are left to its first boot.
+// commands runs the commands one after the other; what fails is recorded. For
+// an image they are left to whoever makes it.
 func (r *record) commands(ctx context.Context, root string, commands [][]string) {
 	for _, args := range commands {
 		text := strings.Join(args, " ")

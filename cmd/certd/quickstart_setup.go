@@ -22,13 +22,14 @@ import (
 // before all of it is decided.
 type setup struct {
 	// What there is.
+	image    image // what is set up, if not this machine
 	store    *state.Store
 	settings *config.Settings
 	present  *config.Target // conf/target
 	old      responses      // of conf/responses
 	hookDir  string         // where hooks are installed: the first of hookDirs
 	hookDirs []string       // where hooks are run from
-	servers  []string       // programs that are served with certificates and run here
+	servers  []string       // programs that serve certificates: they run here, or are installed in the image
 	services services
 	expert   bool
 
@@ -44,6 +45,11 @@ type setup struct {
 
 // newSetup reads what there is; a mistake in conf/ has to be put right first.
 func (a *app) newSetup(root string, expert bool) (*setup, error) {
+	var hookDirs []string // units name them only if they are not where certd looks anyway
+	if !slices.Equal(a.hookDirs, hooks.DefaultDirs("")) {
+		hookDirs = a.hookDirs
+	}
+	a.stateDir, a.hookDirs = image(root).dirs(a.stateDir, a.hookDirs)
 	store, err := a.store()
 	if err != nil {
 		return nil, err
@@ -51,12 +57,13 @@ func (a *app) newSetup(root string, expert bool) (*setup, error) {
 	if err := writable(store.Dir()); err != nil {
 		return nil, err
 	}
-	var hookDirs []string // units name them only if they are not where certd looks anyway
-	if !slices.Equal(a.hookDirs, hooks.DefaultDirs("")) {
-		hookDirs = a.hookDirs
+	s := &setup{image: image(root), store: store, expert: expert, hookDir: a.hookDirs[0], hookDirs: a.hookDirs, answers: responses{},
+		userAgent: "certd/" + version, services: findServices(root, store.Dir(), hookDirs)}
+	if root == "" {
+		s.servers = runningServers("/proc")
+	} else {
+		s.servers = s.image.servers()
 	}
-	s := &setup{store: store, expert: expert, hookDir: a.hookDirs[0], hookDirs: a.hookDirs, answers: responses{}, userAgent: "certd/" + version,
-		servers: runningServers("/proc"), services: findServices(root, store.Dir(), hookDirs)}
 	if s.settings, err = config.LoadSettings(store.Dir()); err != nil {
 		return nil, &daemon.ConfigError{Err: err}
 	}
@@ -106,7 +113,7 @@ func (s *setup) presentCA() string {
 // no error if it has a URL of its own: the next question is for its roots.
 func (s *setup) meet(ctx context.Context, ca config.CA) error {
 	s.ca, s.directory, s.untrusted, s.account = ca, nil, false, false
-	roots, err := ca.RootsPEM()
+	roots, err := s.image.ca(ca).RootsPEM()
 	if err != nil {
 		return err
 	}

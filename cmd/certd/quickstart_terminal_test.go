@@ -46,7 +46,7 @@ func newMachine(t *testing.T, ca *acmetest.CA) machine {
 
 // tree is everything quickstart may write to.
 func (m machine) tree() string {
-	return treeOf(filepath.Join(m.dir, "acme")) + treeOf(filepath.Join(m.dir, "hooks")) + treeOf(filepath.Join(m.dir, "root")) + treeOf(filepath.Join(m.dir, "web"))
+	return treeOf(filepath.Join(m.dir, "acme")) + treeOf(filepath.Join(m.dir, "hooks")) + treeOf(filepath.Join(m.dir, "etc")) + treeOf(filepath.Join(m.dir, "web"))
 }
 
 // start runs certd quickstart on a terminal called term.
@@ -58,7 +58,7 @@ func (m machine) start(t *testing.T, term string, args ...string) *dialogue {
 	}
 	cmd := exec.CommandContext(t.Context(), program)
 	cmd.Args = slices.Concat([]string{"certd", "--state", filepath.Join(m.dir, "acme"), "--hooks", filepath.Join(m.dir, "hooks"),
-		"quickstart", "--root", filepath.Join(m.dir, "root")}, args)
+		"quickstart", "--root", m.dir}, args)
 	cmd.Env = append(os.Environ(), "TERM="+term, "NO_COLOR=1", "GOTRACEBACK=none")
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 	if err != nil {

@@ -55,7 +55,7 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 	known := s.account
 	options := daemon.Options{Store: s.store, Log: a.log, UserAgent: s.userAgent,
 		Answers: daemon.Answers{Contact: s.answers["enter-email"], Refused: s.answers["agreement"] == "no"}}
-	if r.account, err = daemon.Register(ctx, options, s.ca); err != nil {
+	if r.account, err = daemon.Register(ctx, options, s.image.ca(s.ca)); err != nil {
 		return nil, fmt.Errorf("quickstart: %w; conf/ is as it was", err)
 	}
 	if !known {
@@ -70,6 +70,7 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 		r.errs = append(r.errs, s.webroot(ctx, r))
 	}
 	r.errs = append(r.errs, s.installHooks(r), s.services.install(ctx, s, r))
+	r.todo = append(r.todo, s.image.missing(s.ca.Bundle, s.ca.EABHMACFile)...)
 	return r, nil
 }
 
@@ -136,7 +137,7 @@ func (s *setup) put(r *record, file string, data []byte) error {
 
 // webroot makes the directory for challenge files and tries it out.
 func (s *setup) webroot(ctx context.Context, r *record) error {
-	path := s.answers["webroot-path"]
+	path := s.image.on(s.answers["webroot-path"])
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		if err := makeDir(path); err != nil {
 			return fmt.Errorf("make webroot: %w", err)
@@ -244,12 +245,15 @@ func (a *app) printRecord(s *setup, r *record) {
 			fmt.Fprintln(a.out, "  "+t)
 		}
 	}
-	command := "certd"
-	if a.stateDir != "/var/lib/acme" {
-		command += " --state " + s.store.Dir()
+	command, dir, when := "certd", s.image.inside(s.store.Dir()), ""
+	if dir != standardStateDir {
+		command += " --state " + dir
 	}
-	fmt.Fprintf(a.out, "\nNext:\n  %s want www.example.com\n  %s status\n", command, command)
-	fmt.Fprintf(a.out, "\nKeys and certificates will be in %s.\n", s.store.Path("live", "www.example.com")+"/{privkey,fullchain}")
+	if s.image != "" {
+		when = ", once the system in " + string(s.image) + " runs"
+	}
+	fmt.Fprintf(a.out, "\nNext%s:\n  %s want www.example.com\n  %s status\n", when, command, command)
+	fmt.Fprintf(a.out, "\nKeys and certificates will be in %s/live/www.example.com/{privkey,fullchain}.\n", dir)
 	if line := s.crontab(); line != "" {
 		fmt.Fprintf(a.out, "\nFor your crontab (crontab -e), since only root can install units:\n  %s\n", strings.TrimSpace(line))
 	}

@@ -124,13 +124,16 @@ func wrapArgs(c *cobra.Command) {
 	}
 }
 
+// standardStateDir is where certificates are unless somebody says otherwise.
+const standardStateDir = "/var/lib/acme"
+
 func defaultStateDir() string {
 	for _, name := range []string{"CERTD_STATE_DIR", "ACME_STATE_DIR"} {
 		if dir := os.Getenv(name); dir != "" {
 			return dir
 		}
 	}
-	return "/var/lib/acme"
+	return standardStateDir
 }
 
 // setUp checks the global flags. An empty value is a mistake, such as a variable

@@ -35,6 +35,8 @@ type ca struct {
 	refused map[string]time.Time            // by names and account: when the CA may be asked again
 	breaker breaker
 	used    time.Time // last change
+
+	reserved map[string]map[string]time.Time // what Reserve made of spent; never kept
 }
 
 // The document of a book.
@@ -145,11 +147,15 @@ func (b *Book) Encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// Clone returns a copy that shares nothing with b.
+// Clone returns a copy that shares nothing with b; of nil it is an empty book.
 func (b *Book) Clone() *Book {
 	out := &Book{cas: map[string]*ca{}}
+	if b == nil {
+		return out
+	}
 	for directory, c := range b.cas {
 		d := *c
+		d.reserved = nil
 		d.refused = maps.Clone(c.refused)
 		d.spent = map[string]map[string]time.Time{}
 		for name, bucket := range c.spent {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,48 @@ func TestEncode(t *testing.T) {
 	data, err := b.Encode()
 	if err != nil || !strings.Contains(string(data), `"example.com":"2026-09-29T04:48:00Z"`) {
 		t.Errorf("%v; somebody who reads the file would like to see the domain and its time: %s", err, data)
+	}
+}
+
+// TestReserve plans many requests at once.
+func TestReserve(t *testing.T) {
+	t.Parallel()
+	now := start()
+	kept := &limit.Book{}
+	kept.Take(le("first.example"), now)
+	b := kept.Clone()
+	var got []string
+	for i := range 302 {
+		a := le(fmt.Sprintf("h%d.d%d.example", i, i/60))
+		if i == 301 {
+			a = le("h.other.example")
+		}
+		at, by := b.Reserve(a, now)
+		if i < 2 || !at.IsZero() {
+			got = append(got, fmt.Sprint(i, " ", max(at.Sub(now), 0), " ", by))
+		}
+	}
+	want := []string{"0 0s ", "1 0s "}
+	for d := range 5 { // of each 60 names of a domain 50 can be had at once
+		for i := range 10 {
+			want = append(want, fmt.Sprint(d*60+50+i, " ", time.Duration(i+1)*7*day/50, " certificates-per-domain"))
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+	for i := range 60 {
+		at, by := b.Reserve(le(fmt.Sprintf("%d.one%d.example", i, i)), now)
+		if wait := max(at.Sub(now), 0); i >= 47 && (wait != time.Duration(i-46)*36*time.Second || by != "orders-per-account") {
+			t.Errorf("order %d: waits %v for %q", i, wait, by)
+		}
+	}
+	expect(t, "the book itself", kept, le("h1.d0.example"), now, 0, "")
+	if data, err := b.Encode(); err != nil || strings.Contains(string(data), "d0.example") {
+		t.Errorf("what was planned is written: %.200s, %v", data, err)
+	}
+	if at, by := (*limit.Book)(nil).Clone().Reserve(le("a.example"), now); !at.IsZero() || by != "" {
+		t.Errorf("in an empty book: %v %q", at, by)
 	}
 }
 

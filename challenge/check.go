@@ -31,7 +31,7 @@ func check(id acme.Identifier, ch acme.Challenge) error {
 		return fmt.Errorf("challenge for %q: key authorization is not token.thumbprint: %w", acme.Sanitize(id.Value), ErrToken)
 	}
 	if strings.HasPrefix(id.Value, "*.") {
-		return fmt.Errorf("challenge for %q: http-01 cannot prove a wildcard name; use the method dns", acme.Sanitize(id.Value))
+		return fmt.Errorf("challenge for %q: %s cannot prove a wildcard name; use the method dns", acme.Sanitize(id.Value), acme.Sanitize(ch.Type))
 	}
 	if !isHost(id.Value) {
 		return fmt.Errorf("challenge for %q: not a host name or IP address", acme.Sanitize(id.Value))

@@ -27,10 +27,11 @@ type Config struct {
 	Webroots        []string          // complete challenge directories, absolute
 	HTTPPorts       []string          // further addresses "host:port" for a proxy; with MethodListen those to listen on instead of every address
 	HTTPPort        int               // where the CA looks and where MethodListen binds; 0 means 80
-	TLSPort         int               // where redirects to https may lead as well; 0 means 443
+	TLSPort         int               // where tls-alpn-01 is looked for and answered, and redirects to https may lead; 0 means 443
 	ProxyPort       int               // loopback port of MethodProxy; 0 means 402, with which 4402 is opened as well
 	Resolver        string            // "host:port" of the DNS server of the self-test; empty means the system's
 	SelfTest        bool              // fetch the answer before the CA does
+	TLSPorts        []string          // addresses "host:port" for tls-alpn-01 to listen on instead of every one
 	Responder       *Responder        // shared by the targets of a process; nil means one of its own
 	Thumbprint      string            // of the account key, for MethodStateless; empty means not known
 	Hook            HookFunc          // nil means there are no hooks
@@ -104,6 +105,11 @@ func (cfg Config) complete() (Config, error) {
 	for _, addr := range cfg.HTTPPorts {
 		if err := checkAddr(addr); err != nil {
 			return cfg, fmt.Errorf("request.challenge.http-ports: %w", err)
+		}
+	}
+	for _, addr := range cfg.TLSPorts {
+		if err := checkAddr(addr); err != nil {
+			return cfg, fmt.Errorf("request.challenge.tls-ports: %w", err)
 		}
 	}
 	if cfg.Resolver != "" {

@@ -145,7 +145,7 @@ func TestPanicsAreErrors(t *testing.T) {
 		t.Errorf("the look-up gave %v, want its panic", err)
 	}
 	id := acme.NewIdentifier("127.0.0.1")
-	if err := (&SelfTest{}).round(none, id, acme.Challenge{}); err == nil || !strings.Contains(err.Error(), "self-test panicked") {
+	if err := (&SelfTest{}).round(none, id, acme.Challenge{}, 80, (&SelfTest{}).fetch); err == nil || !strings.Contains(err.Error(), "self-test panicked") {
 		t.Errorf("the self-test gave %v, want its panic", err)
 	}
 }

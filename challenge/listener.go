@@ -3,6 +3,7 @@ package challenge
 import (
 	"container/list"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io/fs"
 	"net"
@@ -120,7 +121,11 @@ func (l *listener) serve(s *http.Server) {
 	}
 	go func() {
 		defer close(l.served)
-		_ = s.Serve(l) // always an error: the listener was closed
+		ln := net.Listener(l)
+		if s.TLSConfig != nil {
+			ln = tls.NewListener(l, s.TLSConfig)
+		}
+		_ = s.Serve(ln) // always an error: the listener was closed
 	}()
 }
 

@@ -1,6 +1,7 @@
 package challenge
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -50,6 +51,7 @@ type Responder struct {
 	openPort               func(addr string, total, perAddr int) (*listener, error) // openListener, but for tests
 	headerTimeout, timeout time.Duration                                            // as the constants; shorter in tests
 	total, perAddr         int
+	tls                    *tls.Config // for handshakes only; nil means plain HTTP
 }
 
 // An answer is there as long as more Puts than Removes have named its token.
@@ -282,6 +284,7 @@ func (r *Responder) server() *http.Server {
 		MaxHeaderBytes:               headerLimit - 4<<10, // net/http reads 4 KiB more than it is told
 		ErrorLog:                     log.New(io.Discard, "", 0),
 		Protocols:                    protocols,
+		TLSConfig:                    r.tls,
 	}
 	s.SetKeepAlivesEnabled(false) // nothing after the first request is read: no smuggling, no idle connections
 	return s

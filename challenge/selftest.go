@@ -44,10 +44,18 @@ type SelfTest struct {
 // of the web server or a slow file system gets the time it needs. The error says
 // what was seen last, without the key authorization.
 func (s *SelfTest) Check(ctx context.Context, id acme.Identifier, ch acme.Challenge) error {
+	return s.until(ctx, id, ch, orPort(s.Port, 80), s.fetch)
+}
+
+// A lookFunc looks for the answer to ch on one address of id.
+type lookFunc func(ctx context.Context, id acme.Identifier, ch acme.Challenge, addr netip.Addr) finding
+
+// until is Check with its own way to look, on its own port.
+func (s *SelfTest) until(ctx context.Context, id acme.Identifier, ch acme.Challenge, port int, look lookFunc) error {
 	if err := check(id, ch); err != nil {
 		return err
 	}
-	last := retry(ctx, s.limit(), func(ctx context.Context) error { return s.round(ctx, id, ch) })
+	last := retry(ctx, s.limit(), func(ctx context.Context) error { return s.round(ctx, id, ch, port, look) })
 	switch {
 	case last == nil:
 		return nil
@@ -87,7 +95,7 @@ func retry(ctx context.Context, limit time.Duration, try func(context.Context) e
 }
 
 // round tries every address once.
-func (s *SelfTest) round(ctx context.Context, id acme.Identifier, ch acme.Challenge) error {
+func (s *SelfTest) round(ctx context.Context, id acme.Identifier, ch acme.Challenge, port int, look lookFunc) error {
 	addrs, err := s.addresses(ctx, id)
 	if err != nil {
 		return err
@@ -98,12 +106,12 @@ func (s *SelfTest) round(ctx context.Context, id acme.Identifier, ch acme.Challe
 	for i, addr := range addrs {
 		g.Go(func() error {
 			defer recovered("self-test", &findings[i].err)
-			findings[i] = s.fetch(ctx, id, ch, addr)
+			findings[i] = look(ctx, id, ch, addr)
 			return nil
 		})
 	}
 	_ = g.Wait() // always nil: every failure is in findings
-	return judge(findings, orPort(s.Port, 80))
+	return judge(findings, port)
 }
 
 // A finding is what one address answered.

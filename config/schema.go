@@ -26,6 +26,7 @@ func (t *Target) schema() schema {
 		"request.challenge.method":         into(&c.Method, checked(ParseMethod)),
 		"request.challenge.webroot-paths":  into(&c.WebrootPaths, list(64, checked(absolute))),
 		"request.challenge.http-ports":     into(&c.HTTPPorts, ports),
+		"request.challenge.tls-ports":      into(&c.TLSPorts, ports),
 		"request.challenge.http-self-test": into(&c.SelfTest, boolean),
 		"request.challenge.env":            environment(&c.Env),
 		"request.challenge.dns-provider":   into(&c.DNSProvider, checked(token)),

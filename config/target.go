@@ -72,6 +72,7 @@ func inherit(base *Target) *Target {
 	t.Probe = slices.Clone(base.Probe)
 	t.Challenge.WebrootPaths = slices.Clone(base.Challenge.WebrootPaths)
 	t.Challenge.HTTPPorts = slices.Clone(base.Challenge.HTTPPorts)
+	t.Challenge.TLSPorts = slices.Clone(base.Challenge.TLSPorts)
 	t.Challenge.Env = maps.Clone(base.Challenge.Env)
 	if t.parts == (keyParts{}) {
 		t.parts = keyParts{request: t.Key.Algorithm, bits: t.Key.Bits, curve: t.Key.Curve}
@@ -235,10 +236,12 @@ func (t *Target) Digest() string {
 		Provider             string
 		EnvFile              string
 		Delegate             string
+		TLSPorts             []string `json:",omitempty"` // younger than the digests on disk
 	}{
 		t.Names, t.RequestNames, t.CAs, t.Key.String(), t.KeyID, t.Profile, t.Chain, t.MustStaple,
 		t.Challenge.SelfTest, t.Challenge.Method, t.Challenge.WebrootPaths, t.Challenge.HTTPPorts,
 		t.Challenge.Env, t.Challenge.DNSProvider, t.Challenge.DNSEnvFile, t.Challenge.Delegate,
+		t.Challenge.TLSPorts,
 	})
 	if err != nil {
 		return "" // strings, lists and maps of strings always marshal
@@ -268,7 +271,7 @@ func authority(s string) (string, error) {
 	return nickname(s)
 }
 
-// port reads an entry of http-ports: a port means both loopback addresses.
+// port reads an entry of http-ports or tls-ports: a port means both loopback addresses.
 func port(s string) ([]string, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 1 || n > 65535 {
@@ -281,7 +284,7 @@ func port(s string) ([]string, error) {
 	return []string{s}, err
 }
 
-// ports reads http-ports.
+// ports reads http-ports and tls-ports.
 func ports(v value) ([]string, bool) {
 	entries, ok := list(64, checked(port))(v)
 	return slices.Concat(entries...), ok

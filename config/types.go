@@ -37,6 +37,7 @@ type Challenge struct {
 	Method       string            // webroot, proxy, redirector, listen, stateless, dns, hook; empty means whatever can work
 	WebrootPaths []string          // complete challenge directories
 	HTTPPorts    []string          // acmetool's http-ports as listen addresses "host:port"; a bare number gave both loopbacks
+	TLSPorts     []string          // tls-ports: addresses "host:port" where tls-alpn-01 listens, a bare number giving both loopbacks; empty means challenge.tls-port of every address
 	SelfTest     bool              // http-self-test; true unless the file says false
 	Env          map[string]string // environment of challenge hooks
 	DNSProvider  string

@@ -41,6 +41,7 @@ type Problem struct {
 	RetryAt     time.Time    // UTC, from Retry-After clamped to 1 s - 24 h from now; 1 h from now for ClassWait without one; else zero
 	Instance    string       // such as the URL that unpauses a name; text only, never fetched
 	Identifier  Identifier   // that it is about; zero if none
+	Challenge   string       // type of the challenge that failed, such as "http-01"; empty if none did
 	Subproblems []Subproblem // RFC 8555 §6.7.1
 	Err         error        // cause below; nil for problem documents
 

@@ -54,7 +54,7 @@ func Bind(ctx context.Context, addr string) (net.Listener, error) {
 	lc.SetMultipathTCP(false) // sandboxes that limit which ports are bound do not know it
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, &listenError{addr: addr, why: whyNoListener(err), err: err}
+		return nil, &listenError{addr: addr, why: whyNoListener(addr, err), err: err}
 	}
 	return ln, nil
 }
@@ -93,10 +93,10 @@ func spellings(addr net.Addr) []string {
 	return keys
 }
 
-func whyNoListener(err error) string {
+func whyNoListener(addr string, err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "in use"
+		return inUse(addr)
 	case errors.Is(err, fs.ErrPermission):
 		return "permission denied (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
 	case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):

@@ -3,9 +3,11 @@ package challenge_test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -222,7 +224,7 @@ func TestResponderListenErrors(t *testing.T) {
 	inUse := taken.Addr().String()
 	r := challenge.NewResponder()
 	_, err = r.Listen([]string{inUse, "192.0.2.77:8402"})
-	want := "listen " + inUse + ": in use; listen 192.0.2.77:8402: this machine has no such address"
+	want := fmt.Sprintf("listen %s: in use by challenge.test (pid %d); listen 192.0.2.77:8402: this machine has no such address", inUse, os.Getpid())
 	if err == nil || err.Error() != want || !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got the error %v, want %q", err, want)
 	}

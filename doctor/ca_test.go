@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"certd/challenge"
 	"certd/config"
 )
 
@@ -41,7 +42,7 @@ func TestJudgePresent(t *testing.T) {
 		{"", syscall.EACCES, Failure, "rights"},
 		{"", errors.New("no such directory"), Failure, "docs/challenges.md"},
 	} {
-		r := &run{settings: &config.Settings{}, holders: holders{80: tt.holder}}
+		r := &run{settings: &config.Settings{}, holders: challenge.Holders{80: tt.holder}}
 		result, detail, remedy := r.judgePresent(fmt.Errorf("present: %w", tt.err))
 		if result != tt.want || !strings.Contains(detail+remedy, tt.text) {
 			t.Errorf("%v while %q has the port: %s, %q, %q; want %s, %q", tt.err, tt.holder, result, detail, remedy, tt.want, tt.text)

@@ -72,7 +72,7 @@ type run struct {
 	targets   *config.Targets
 	snapshot  *state.Snapshot
 	responder *challenge.Responder
-	holders   holders
+	holders   challenge.Holders
 	cas       map[string]*authority // by directory
 	findings  []Finding
 }

@@ -114,7 +114,7 @@ func (r *run) hook(ctx context.Context, event string, args []string, stdin []byt
 func (r *run) judgePresent(err error) (result Result, detail, remedy string) {
 	detail = oneLine(err) + r.held()
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && r.holders.certd(r.port()):
+	case errors.Is(err, syscall.EADDRINUSE) && r.holders.Certd(r.port()):
 		return Warning, "not tested: " + detail, "the running certd answers there itself; stop it to test from here"
 	case errors.Is(err, syscall.EADDRINUSE):
 		return Failure, detail, "stop what holds the port, or let it answer: request.challenge.method proxy, webroot or redirector"

@@ -1,6 +1,7 @@
 package issue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,13 +18,26 @@ type proof struct {
 	authz   *acme.Authorization
 	ch      acme.Challenge
 	solver  Solver    // of ch; nil if the CA is at another challenge already
+	ways    []way     // what else can be tried if ch cannot be presented or seen, best first
 	pending bool      // ch has to be answered
 	err     error     // of the answer
 	pollAt  time.Time // when the CA wants to be asked for its verdict; may be zero
 }
 
-// preference is the order in which challenge types are chosen.
-func preference() []string { return []string{"http-01", "tls-alpn-01", "dns-01"} }
+// A way is one challenge of an authorization that can be answered.
+type way struct {
+	ch     acme.Challenge
+	solver Solver
+}
+
+// Preference is the order in which challenge types are chosen.
+func Preference() []string { return []string{"http-01", "tls-alpn-01", "dns-01"} }
+
+// preference is Preference with what has failed before at the end.
+func (r *run) preference() []string {
+	failed := func(kind string) bool { return slices.Contains(r.req.Avoid, kind) }
+	return slices.Concat(slices.DeleteFunc(Preference(), failed), slices.DeleteFunc(Preference(), func(kind string) bool { return !failed(kind) }))
+}
 
 // authorize proves every identifier of order and returns it once it is ready.
 func (r *run) authorize(ctx context.Context, order *acme.Order) (*acme.Order, error) {
@@ -121,16 +135,40 @@ func (r *run) choose(p *proof) error {
 			return nil
 		}
 	}
-	for _, kind := range preference() {
+	for _, kind := range r.preference() {
 		for _, ch := range p.authz.Challenges {
 			if solver := r.solver(ch); solver != nil && ch.Type == kind && ch.Status == acme.StatusPending {
-				p.ch, p.solver, p.pending = ch, solver, true
-				return nil
+				p.ways = append(p.ways, way{ch, solver})
 			}
 		}
 	}
-	return r.problem(acme.ClassOperator, p.name, fmt.Errorf("no way to prove it: the CA offers %s, and certd is set up for %s",
-		offered(p.authz.Challenges), list(r.solvable())))
+	if p.next() {
+		return nil
+	}
+	return r.problem(acme.ClassOperator, p.name, errors.New(r.noWay(p)))
+}
+
+// next takes up the next way, and reports whether there is one.
+func (p *proof) next() bool {
+	if len(p.ways) == 0 {
+		return false
+	}
+	p.ch, p.solver, p.pending = p.ways[0].ch, p.ways[0].solver, true
+	p.ways = p.ways[1:]
+	return true
+}
+
+// noWay says why no challenge of p can be answered: what is offered, and why
+// each of those that certd knows is not used.
+func (r *run) noWay(p *proof) string {
+	s := fmt.Sprintf("no way to prove it: the CA offers %s, and certd is set up for %s", offered(p.authz.Challenges), list(r.solvable()))
+	for _, kind := range Preference() {
+		why, known := r.Unusable[kind]
+		if known && slices.ContainsFunc(p.authz.Challenges, func(ch acme.Challenge) bool { return ch.Type == kind }) {
+			s += "; " + kind + ": " + why
+		}
+	}
+	return s
 }
 
 // solver returns what can present ch, nil if nothing can.
@@ -142,7 +180,7 @@ func (r *run) solver(ch acme.Challenge) Solver {
 }
 
 func (r *run) solvable() []string {
-	return slices.DeleteFunc(preference(), func(kind string) bool { return r.Solvers[kind] == nil })
+	return slices.DeleteFunc(Preference(), func(kind string) bool { return r.Solvers[kind] == nil })
 }
 
 // offered lists the types of challenges, a few of them.
@@ -185,65 +223,10 @@ func (r *run) ended(p *proof) error {
 // about adds the name of p to a Problem that has none, or none with its "*.".
 func about(err error, p *proof) error {
 	problem, ok := errors.AsType[*acme.Problem](err)
-	if !ok || problem.Identifier != (acme.Identifier{}) && problem.Identifier != p.authz.Identifier {
+	if !ok || problem.Identifier != (acme.Identifier{}) && problem.Identifier != p.authz.Identifier && problem.Identifier != p.name {
 		return err
 	}
 	named := *problem
-	named.Identifier = p.name
+	named.Identifier, named.Challenge = p.name, cmp.Or(named.Challenge, p.ch.Type)
 	return &named
-}
-
-// prove presents all proofs, sees for itself if asked to, answers all, and waits
-// for the CA's verdict on each. What was presented is removed in any case.
-func (r *run) prove(ctx context.Context, proofs []*proof) error {
-	defer r.cleanUp(ctx, proofs)
-	err := each(proofs, func(p *proof) error {
-		r.step(p.name.Value, "authorize")
-		if p.solver == nil {
-			return nil
-		}
-		return r.unproven(ctx, p, "present", p.solver.Present(ctx, p.authz.Identifier, p.ch))
-	})
-	if err != nil {
-		return err
-	}
-	if r.req.SelfTest {
-		if err := each(proofs, func(p *proof) error { return r.selfTest(ctx, p) }); err != nil {
-			return err
-		}
-	}
-	_ = each(proofs, func(p *proof) error {
-		r.step(p.name.Value, "validate")
-		if p.pending {
-			p.answer(ctx, r.Client)
-		}
-		return nil // others were told: their verdict is waited for
-	})
-	// What the CA has been told to look at is not taken away under its eyes,
-	// which would spoil the order.
-	lasting, stop := linger(ctx, lingerTime, lingerTime)
-	defer stop()
-	return each(proofs, func(p *proof) error { return r.verdict(lasting, p) })
-}
-
-func (r *run) selfTest(ctx context.Context, p *proof) error {
-	waiter, ok := p.solver.(Waiter)
-	if !ok || !p.pending {
-		return nil
-	}
-	r.step(p.name.Value, "self-test")
-	return r.unproven(ctx, p, "self-test", waiter.Wait(ctx, p.authz.Identifier, p.ch))
-}
-
-// unproven is the problem of a solver that failed, nil if it did not.
-func (r *run) unproven(ctx context.Context, p *proof, what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	err = fmt.Errorf("%s %s: %w", what, p.ch.Type, err)
-	class := acme.ClassName
-	if ctx.Err() != nil { // not the name's fault
-		class, err = acme.ClassTransient, fmt.Errorf("%w (%w)", err, ctx.Err())
-	}
-	return r.problem(class, p.name, err)
 }

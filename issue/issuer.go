@@ -31,6 +31,9 @@ type Issuer struct {
 	Keys     Keys
 	Progress func(Step)    // one call at a time for each Issue; nil: nobody looks
 	Timeout  time.Duration // of one Issue; zero means 15 minutes
+	// Unusable says of challenge types that have no Solver why not, in words for
+	// an error: "dns-01": "no provider set".
+	Unusable map[string]string
 	// Authorized is told how each authorization ended: "valid", "reused" (it was
 	// valid before), "invalid" or "expired", and the type of its challenge, which
 	// may be empty. It is called from many goroutines; nil: nobody looks.
@@ -85,7 +88,7 @@ type run struct {
 	at        string         // operation at work, for errors that are no Problem
 	unswept   bool           // an earlier run may have been killed and left answers to the order's challenges behind
 	leftovers []error        // of CleanUp
-	mu        sync.Mutex     // around Progress
+	mu        sync.Mutex     // around Progress and leftovers
 }
 
 func (r *run) issue(ctx context.Context) (*Certificate, error) {

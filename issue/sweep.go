@@ -30,7 +30,7 @@ func (r *run) sweepOrder(ctx context.Context, order *acme.Order) {
 		return err
 	})
 	if err != nil {
-		r.leftovers = append(r.leftovers, fmt.Errorf("look for what an earlier run presented for order %s: %w", order.URL, err))
+		r.leave(fmt.Errorf("look for what an earlier run presented for order %s: %w", order.URL, err))
 	}
 	r.sweep(ctx, authzs)
 }
@@ -88,6 +88,13 @@ func (r *run) cleanUp(ctx context.Context, proofs []*proof) {
 		return nil
 	})
 	if err != nil {
-		r.leftovers = append(r.leftovers, err)
+		r.leave(err)
 	}
+}
+
+// leave keeps what could not be removed.
+func (r *run) leave(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leftovers = append(r.leftovers, err)
 }

@@ -1,0 +1,103 @@
+package issue
+
+import (
+	"context"
+	"fmt"
+
+	"certd/acme"
+)
+
+// prove presents all proofs, sees for itself if asked to, answers all, and waits
+// for the CA's verdict on each. What was presented is removed in any case.
+func (r *run) prove(ctx context.Context, proofs []*proof) error {
+	defer r.cleanUp(ctx, proofs)
+	if err := each(proofs, func(p *proof) error { return r.present(ctx, p) }); err != nil {
+		return err
+	}
+	if err := each(proofs, func(p *proof) error { return r.see(ctx, p) }); err != nil {
+		return err
+	}
+	_ = each(proofs, func(p *proof) error {
+		r.step(p.name.Value, "validate")
+		if p.pending {
+			p.answer(ctx, r.Client)
+		}
+		return nil // others were told: their verdict is waited for
+	})
+	// What the CA has been told to look at is not taken away under its eyes,
+	// which would spoil the order.
+	lasting, stop := linger(ctx, lingerTime, lingerTime)
+	defer stop()
+	return each(proofs, func(p *proof) error { return r.verdict(lasting, p) })
+}
+
+// present makes the answer to p visible, in the first way that can be presented.
+func (r *run) present(ctx context.Context, p *proof) error {
+	r.step(p.name.Value, "authorize")
+	if p.solver == nil {
+		return nil
+	}
+	var failed []error
+	for {
+		err := r.unproven(ctx, p, "present", p.solver.Present(ctx, p.authz.Identifier, p.ch))
+		if err == nil {
+			return nil
+		}
+		failed = append(failed, err)
+		if !r.another(ctx, p) {
+			return join(failed)
+		}
+	}
+}
+
+// see waits until the answer to p can be seen from here, if that is wanted. What
+// can't be seen is presented in another way.
+func (r *run) see(ctx context.Context, p *proof) error {
+	var failed []error
+	for {
+		err := r.selfTest(ctx, p)
+		if err == nil {
+			return nil
+		}
+		failed = append(failed, err)
+		if !r.another(ctx, p) {
+			return join(failed)
+		}
+		if err := r.present(ctx, p); err != nil {
+			return join(append(failed, err))
+		}
+	}
+}
+
+// another gives up the way p is at and takes up the next one, if there is one.
+func (r *run) another(ctx context.Context, p *proof) bool {
+	if ctx.Err() != nil || len(p.ways) == 0 {
+		return false
+	}
+	r.cleanUp(ctx, []*proof{p})
+	return p.next()
+}
+
+func (r *run) selfTest(ctx context.Context, p *proof) error {
+	waiter, ok := p.solver.(Waiter)
+	if !ok || !p.pending || !r.req.SelfTest {
+		return nil
+	}
+	r.step(p.name.Value, "self-test")
+	return r.unproven(ctx, p, "self-test", waiter.Wait(ctx, p.authz.Identifier, p.ch))
+}
+
+// unproven is the problem of a solver that failed, nil if it did not.
+func (r *run) unproven(ctx context.Context, p *proof, what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("%s %s: %w", what, p.ch.Type, err)
+	class := acme.ClassName
+	if ctx.Err() != nil { // not the name's fault
+		class, err = acme.ClassTransient, fmt.Errorf("%w (%w)", err, ctx.Err())
+	}
+	problem := r.problem(class, p.name, err)
+	problem.Challenge = p.ch.Type
+	return problem
+}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"certd/acme"
+	"certd/issue"
 	"certd/plan"
 	"certd/state"
 )
@@ -38,12 +40,27 @@ func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
 	var retryAt time.Time
 	if problem := problemOf(cause); problem != nil {
 		at.Name, retryAt = problem.Identifier.Value, problem.RetryAt
+		at.Challenges = strings.Join(p.failedChallenges(a.Target, problem.Challenge), " ")
 	}
 	at.NextAttempt = plan.NextAttempt(acme.ClassOf(cause), at.Failures, now, retryAt, spread(a.Target)).UTC()
 	if err := p.Store.SaveAttempt(at); err != nil {
 		p.other(fmt.Errorf("keep the failure of %s: %w", a.Target, err))
 	}
 	p.raise(state.Event{Event: "failed", Names: a.Names, Detail: at.LastError})
+}
+
+// failedChallenges are the types of challenges by which a target could not be
+// proven, the last one last; failed is the one of now, if it was one. Each
+// attempt tries another one first.
+func (p *pass) failedChallenges(target, failed string) []string {
+	var types []string
+	if last := p.view.Snapshot.Attempts[target]; last.Digest == p.targets[target].Digest() {
+		types = strings.Fields(last.Challenges)
+	}
+	if !slices.Contains(issue.Preference(), failed) {
+		return types
+	}
+	return append(slices.DeleteFunc(types, func(t string) bool { return t == failed }), failed)
 }
 
 // raise journals an event for the hooks at the end of the pass. An undelivered

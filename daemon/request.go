@@ -32,6 +32,7 @@ func (p *pass) request(client *caClient, a plan.Action) issue.Request {
 		Chain:    t.Chain,
 		Staple:   t.MustStaple,
 		SelfTest: t.Challenge.SelfTest,
+		Avoid:    p.failedChallenges(t.File, ""),
 		Claim:    func(url string) bool { return p.claim(url, t.File) },
 	}
 	if a.Open != nil && sameCA(a.Open.Directory, client.directory) {

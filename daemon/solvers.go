@@ -18,16 +18,22 @@ import (
 type solvers struct {
 	p         *pass
 	responder *challenge.Responder
+	alpn      *challenge.ALPNResponder
 }
 
 func newSolvers(p *pass) *solvers {
-	if p.Responder != nil {
-		return &solvers{p: p, responder: p.Responder}
+	s := &solvers{p: p, responder: p.Responder, alpn: challenge.NewALPNResponder()}
+	if s.responder == nil {
+		s.responder = newResponder(p.Metrics)
 	}
-	return &solvers{p: p, responder: newResponder(p.Metrics)}
+	if p.Metrics != nil {
+		s.alpn.Count = func(result string) { p.Metrics.Challenge(challenge.TypeTLSALPN01, result) }
+	}
+	return s
 }
 
 func (s *solvers) close() {
+	s.alpn.Close()
 	if s.p.Responder == nil {
 		s.responder.Close()
 	}
@@ -40,13 +46,14 @@ func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issu
 		return nil, err
 	}
 	c := s.p.view.Settings.Challenge
-	http01, err := challenge.New(challenge.Config{
+	cfg := challenge.Config{
 		Target:          t.File,
 		Method:          t.Challenge.Method,
 		Webroots:        t.Challenge.WebrootPaths,
 		HTTPPorts:       t.Challenge.HTTPPorts,
 		HTTPPort:        c.HTTPPort,
 		TLSPort:         c.TLSPort,
+		TLSPorts:        t.Challenge.TLSPorts,
 		ProxyPort:       c.ProxyPort,
 		Resolver:        c.Resolver,
 		SelfTest:        t.Challenge.SelfTest,
@@ -55,11 +62,20 @@ func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issu
 		Hook:            s.hook,
 		Env:             t.Challenge.Env,
 		StandardWebroot: s.p.Webroot,
-	})
+	}
+	http01, err := challenge.New(cfg)
+	var alpn *challenge.TLSALPN01
+	if err == nil {
+		alpn, err = challenge.NewTLSALPN01(cfg, s.alpn)
+	}
 	if err != nil {
 		return nil, &acme.Problem{CA: client.name, Class: acme.ClassOperator, Err: fmt.Errorf("challenge method of %s: %w", t.File, err)}
 	}
-	return s.p.count.solvers(map[string]issue.Solver{"http-01": http01}), nil
+	by := map[string]issue.Solver{challenge.TypeHTTP01: http01}
+	if alpn != nil {
+		by[challenge.TypeTLSALPN01] = alpn
+	}
+	return s.p.count.solvers(by), nil
 }
 
 // hook runs a challenge event; it is handled if one hook exits with 0.

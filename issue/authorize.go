@@ -33,10 +33,11 @@ type way struct {
 // Preference is the order in which challenge types are chosen.
 func Preference() []string { return []string{"http-01", "tls-alpn-01", "dns-01"} }
 
-// preference is Preference with what has failed before at the end.
+// preference is Preference with what has failed before at the end, so that each
+// gets its turn.
 func (r *run) preference() []string {
-	failed := func(kind string) bool { return slices.Contains(r.req.Avoid, kind) }
-	return slices.Concat(slices.DeleteFunc(Preference(), failed), slices.DeleteFunc(Preference(), func(kind string) bool { return !failed(kind) }))
+	fresh := slices.DeleteFunc(Preference(), func(kind string) bool { return slices.Contains(r.req.Avoid, kind) })
+	return slices.Concat(fresh, r.req.Avoid)
 }
 
 // authorize proves every identifier of order and returns it once it is ready.

@@ -54,7 +54,7 @@ type Request struct {
 	Chain    string                        // which of the chains the CA offers is wanted, see prefer; empty means its first
 	Staple   bool                          // ask for must-staple
 	SelfTest bool                          // call Waiters before the CA is told
-	Avoid    []string                      // challenge types that failed before: they are tried after all others
+	Avoid    []string                      // challenge types that failed before, the last one last: they are tried after all others, in this order
 	// Claim takes the order at url for this target and reports whether it could.
 	// Some CAs answer a newOrder with an order that is already open for the same
 	// names, which another target may be working on. nil: every order is free.

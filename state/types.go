@@ -64,12 +64,13 @@ type Attempt struct {
 	Digest      string    `json:"digest"` // of what was wanted: a changed target starts afresh
 	CA          string    `json:"ca"`     // directory URL
 	Account     string    `json:"account"`
-	Failures    int       `json:"failures"`     // in a row; 0 after a success
-	Class       string    `json:"class"`        // acme.Class of the last failure; empty after a success
-	LastError   string    `json:"last_error"`   // sanitised, one line; empty after a success
-	Name        string    `json:"name"`         // the identifier that failed, if one did
-	LastAttempt time.Time `json:"last_attempt"` // UTC, its end
-	NextAttempt time.Time `json:"next_attempt"` // UTC; zero means at once
+	Failures    int       `json:"failures"`             // in a row; 0 after a success
+	Class       string    `json:"class"`                // acme.Class of the last failure; empty after a success
+	LastError   string    `json:"last_error"`           // sanitised, one line; empty after a success
+	Name        string    `json:"name"`                 // the identifier that failed, if one did
+	Challenges  string    `json:"challenges,omitempty"` // types of challenges that failed since the last success, with spaces between, the last one last
+	LastAttempt time.Time `json:"last_attempt"`         // UTC, its end
+	NextAttempt time.Time `json:"next_attempt"`         // UTC; zero means at once
 	// Ordering is the order that was sent and whose answer has not been
 	// journaled: the next run asks the CA for it before it orders again.
 	Ordering *acme.OpenOrder `json:"ordering,omitempty"`

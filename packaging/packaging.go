@@ -57,6 +57,9 @@ type Options struct {
 	// WritePaths are the directories the daemon writes to besides the state
 	// directory and /run/acme: webroots, the directory of the metrics textfile.
 	WritePaths []string
+	// ReadPaths are the other files that certd reads: a CA's roots, an HMAC key.
+	// Nothing is made of them but FindUnseen's answer.
+	ReadPaths []string
 	// Seed makes this machine's minute for cron. Empty means the contents of
 	// /etc/machine-id, else of /etc/hostname.
 	Seed string

@@ -77,6 +77,7 @@ func (a *app) quickstart(ctx context.Context, root string, expert bool) error {
 		return err
 	}
 	a.printRecord(s, record)
+	a.warn(s)
 	return errors.Join(record.errs...)
 }
 

@@ -253,6 +253,10 @@ func TestQuickstartMethods(t *testing.T) {
 			if !strings.Contains(plainText(d.shown()), tt.shows) {
 				t.Errorf("the end does not say %q:\n%s", tt.shows, plainText(d.shown()))
 			}
+			const warning = "warning: certd-redirector.service does not see the program " // which lies below /tmp
+			if strings.Contains(plainText(d.shown()), warning) != (method == "redirector") {
+				t.Errorf("method %s: want %q for the redirector alone:\n%s", method, warning, plainText(d.shown()))
+			}
 			target, err := os.ReadFile(filepath.Join(m.dir, "acme/conf/target"))
 			if err != nil || !strings.Contains(string(target), "method: "+method) {
 				t.Errorf("conf/target does not have method %s: %v\n%s", method, err, target)

@@ -90,10 +90,27 @@ func (v services) options(s *setup) (packaging.Options, error) {
 	case "webroot":
 		o.WritePaths = []string{s.answers["webroot-path"]}
 	}
+	for _, file := range []string{s.ca.Bundle, s.ca.EABHMACFile} {
+		if file != "" {
+			o.ReadPaths = append(o.ReadPaths, file)
+		}
+	}
 	if file := s.settings.Metrics.Textfile; file != "" {
 		o.WritePaths = append(o.WritePaths, filepath.Dir(file))
 	}
 	return o, nil
+}
+
+// unseen says what the units that are asked for cannot see.
+func (v services) unseen(s *setup) []packaging.Unseen {
+	if !v.may() {
+		return nil
+	}
+	o, err := v.options(s)
+	if err != nil {
+		return nil // check has told
+	}
+	return packaging.FindUnseen(o)
 }
 
 // check finds out whether install can do what was answered.

@@ -259,6 +259,17 @@ func (a *app) printRecord(s *setup, r *record) {
 	}
 }
 
+// warn tells, on standard error, what will not work when certd runs by itself.
+func (a *app) warn(s *setup) {
+	for _, u := range s.services.unseen(s) {
+		lines := []string{"warning: " + u.String() + "."}
+		if isTerminal(a.err) {
+			lines = wrap(lines[0], "    ")
+		}
+		fmt.Fprintln(a.err, strings.Join(lines, "\n"))
+	}
+}
+
 // crontab is the line for a user who may not install anything.
 func (s *setup) crontab() string {
 	if s.services.may() {

@@ -6,9 +6,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -48,31 +51,53 @@ func LoadTargetsOver(stateDir string, base *Target) (*Targets, error) {
 			return nil, err
 		}
 	}
-	files, err := listDir(dir, "desired")
-	if err != nil {
-		return nil, err
-	}
-	for _, file := range files {
-		if strings.HasPrefix(file, ".") {
-			continue
-		}
-		t, err := loadTarget(dir, file, ts.Default)
-		if err != nil {
-			ts.Errors = append(ts.Errors, split(err)...)
-			ts.Unread[file] = true
-			continue
-		}
-		ts.Targets = append(ts.Targets, t)
-	}
-	return ts, nil
+	return ts, ts.load(dir)
 }
 
-// loadTarget reads one file of desired/.
-func loadTarget(dir *os.Root, file string, base *Target) (*Target, error) {
+// load reads desired/, several files at once.
+func (ts *Targets) load(dir *os.Root) error {
+	files, err := listDir(dir, "desired")
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	desired, err := dir.OpenRoot("desired")
+	if err != nil {
+		return fmt.Errorf("open desired: %w", err)
+	}
+	defer desired.Close()
+	files = slices.DeleteFunc(files, func(file string) bool { return strings.HasPrefix(file, ".") })
+	targets, errs := make([]*Target, len(files)), make([]error, len(files))
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(len(files), 2*runtime.GOMAXPROCS(0)) {
+		readers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(files); i = int(next.Add(1)) - 1 {
+				targets[i], errs[i] = loadTarget(dir, desired, files[i], ts.Default)
+			}
+		})
+	}
+	readers.Wait()
+	ts.Targets = make([]*Target, 0, len(files))
+	for i, err := range errs {
+		if err != nil {
+			ts.Errors = append(ts.Errors, split(err)...)
+			ts.Unread[files[i]] = true
+			continue
+		}
+		ts.Targets = append(ts.Targets, targets[i])
+	}
+	return nil
+}
+
+// loadTarget reads one file of desired/, which is in dir.
+func loadTarget(dir, desired *os.Root, file string, base *Target) (*Target, error) {
 	if err := checkFile(file); err != nil {
 		return ParseTarget(file, nil, base) // which says so
 	}
-	data, err := readFile(dir, "desired/"+file)
+	data, err := readFile(desired, file)
+	if err != nil { // perhaps a link to elsewhere in the state directory
+		data, err = readFile(dir, "desired/"+file)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &Mistake{File: "desired/" + file, Text: "is a link that leads nowhere; remove it"}
 	}

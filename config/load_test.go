@@ -120,6 +120,30 @@ func TestLoadTargetsBrokenDefault(t *testing.T) {
 	}
 }
 
+// TestLinkedTarget: a target file may be a link to another place in the state
+// directory, and not to one outside.
+func TestLinkedTarget(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "shared/web", "satisfy: {names: [a.example.com, b.example.com]}")
+	write(t, dir, "desired/first.example.com", "")
+	for file, to := range map[string]string{"web": "../shared/web", "same": "first.example.com", "outside": "../../etc/hostname"} {
+		if err := os.Symlink(to, filepath.Join(dir, "desired", file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ts, err := LoadTargets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ts.Targets) != 2 || ts.Targets[1].File != "web" || len(ts.Targets[1].Names) != 2 {
+		t.Errorf("targets %+v, want first.example.com and web with the names of the file it links to", ts.Targets)
+	}
+	if !ts.Unread["outside"] || !ts.Unread["same"] {
+		t.Errorf("unread are %v, want the link that leads out, and the one whose own name is no host name", ts.Unread)
+	}
+}
+
 func BenchmarkLoadTargets(b *testing.B) {
 	dir := b.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "desired"), 0o755); err != nil {

@@ -83,6 +83,11 @@ func inherit(base *Target) *Target {
 // read decodes data over t and settles what several keys decide together,
 // but for the names.
 func (t *Target) read(path string, data []byte) *decoder {
+	if len(data) == 0 { // as most target files are
+		d := &decoder{file: path}
+		t.settleKey(d)
+		return d
+	}
 	var provider, legacyProvider string
 	var cas, legacyNames []string
 	s := t.schema()

@@ -79,9 +79,10 @@ func (v *View) metrics(store *state.Store, runner HookRunner) metrics.View {
 	}
 	for _, n := range names {
 		if n.Target != "" || n.Certificate != nil && v.Targets.Unread[n.Certificate.Target] {
-			out.Names = append(out.Names, measured(store, n))
+			out.Names = append(out.Names, measured(n))
 		}
 	}
+	out.Names = installed(store, metrics.Bounded(out.Names))
 	for _, o := range v.Snapshot.Orders {
 		out.Orders = append(out.Orders, metrics.Order{CA: v.nickname(o.Directory), Start: o.Created})
 	}
@@ -99,13 +100,26 @@ func unconfigured(store *state.Store, now time.Time) metrics.View {
 	v := View{Settings: &config.Settings{}, Targets: &config.Targets{}, Snapshot: snapshot, Now: now}
 	for _, n := range v.Status() {
 		n.RenewAt = time.Time{}
-		out.Names = append(out.Names, measured(store, n))
+		out.Names = append(out.Names, measured(n))
 	}
+	out.Names = installed(store, metrics.Bounded(out.Names))
 	return out
 }
 
+// installed reads what is installed under each name.
+func installed(store *state.Store, names []metrics.Name) []metrics.Name {
+	for i, n := range names {
+		if n.NotAfter.IsZero() { // there is no certificate
+			continue
+		}
+		in, _ := store.Installed(n.Name) // what cannot be read has no series; Status says what is wrong
+		names[i].Installed, names[i].ChainNotAfter = in.Switched, in.ChainNotAfter
+	}
+	return names
+}
+
 // measured is one live name.
-func measured(store *state.Store, n NameStatus) metrics.Name {
+func measured(n NameStatus) metrics.Name {
 	link := n.Name
 	if n.Label != "" {
 		link += ":" + n.Label
@@ -117,8 +131,6 @@ func measured(store *state.Store, n NameStatus) metrics.Name {
 		return out
 	}
 	out.KeyType, out.Profile, out.NotBefore, out.NotAfter = c.KeyType, c.Profile, c.NotBefore, c.NotAfter
-	installed, _ := store.Installed(link) // what cannot be read has no series; Status says what is wrong
-	out.Installed, out.ChainNotAfter = installed.Switched, installed.ChainNotAfter
 	return out
 }
 

@@ -70,7 +70,7 @@ func (v *View) Status() []NameStatus {
 func (v *View) wanted(link string, t *config.Target, a plan.Action) NameStatus {
 	s := v.live(link)
 	s.Target = t.File
-	if last := v.Snapshot.Attempts[t.File]; last.Digest == t.Digest() { // a changed target starts afresh
+	if last, ok := v.Snapshot.Attempts[t.File]; ok && last.Digest == t.Digest() { // a changed target starts afresh
 		s.Attempt, s.LastError = last, last.LastError
 	}
 	s.Reason = a.Reason

@@ -59,12 +59,13 @@ func (m *Metrics) SetView(v View) {
 	if !v.ConfigLoaded.IsZero() {
 		m.store.set(seconds(v.ConfigLoaded), v.ConfigLoaded, "certd_config_last_reload_success_timestamp_seconds")
 	}
-	v.Names = bounded(v.Names)
+	v.Names = Bounded(v.Names)
 	m.view = v
 }
 
-// bounded returns each name once, by name, at most maxNames of them.
-func bounded(names []Name) []Name {
+// Bounded returns the names that have series of their own: each name once, by
+// name, at most 1,000 of them, those that expire first.
+func Bounded(names []Name) []Name {
 	byName := func(a, b Name) int { return cmp.Compare(a.Name, b.Name) }
 	names = slices.Clone(names)
 	slices.SortStableFunc(names, byName)

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"certd/acme"
 )
 
@@ -51,34 +53,26 @@ func digest(data []byte) string {
 // A certDir is a certificate directory being read.
 type certDir struct {
 	Certificate
-	root  *os.Root               // the directory
-	path  string                 // where it belongs, "certs/<id>"
-	there map[string]fs.FileMode // what is in it, and of which type
-	leaf  *x509.Certificate      // nil if it cannot be parsed
-	meta  *metaFile              // nil without a sound meta.json
-	keyed bool                   // the privkey link is there and right
+	dir   folder
+	path  string            // where it belongs, "certs/<id>"
+	buf   *buffers          // what its files are read into
+	leaf  *x509.Certificate // nil if it cannot be parsed
+	meta  *metaFile         // nil without a sound meta.json
+	keyed bool              // the privkey link is there and right
 
-	keyMode fs.FileMode // of the key's file; zero if it is not to be seen
+	metaChanged unix.Timespec // when meta.json last was; zero without one
+	keyMode     fs.FileMode   // of the key's file; zero if it is not to be seen
 }
 
-// readCertificate reads the certificate directory at dir as that of this ID, whose
+// Buffers are used again for each certificate that a goroutine reads.
+type buffers struct{ small, cert, chain, full []byte }
+
+// readCertificate reads the certificate directory dir as that of this ID, whose
 // key is looked for in keys. An error means that it is not a
 // certificate directory at all; damage is told in the Certificate.
-func readCertificate(root *os.Root, dir, id string, keys keyDir) (*certDir, error) {
-	sub, err := root.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer sub.Close()
-	c := &certDir{root: sub, path: "certs/" + id, there: make(map[string]fs.FileMode)}
+func readCertificate(dir folder, id string, keys keyDir, buf *buffers) (*certDir, error) {
+	c := &certDir{dir: dir, path: "certs/" + id, buf: buf}
 	c.ID = id
-	entries, err := list(sub, ".")
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		c.there[e.Name()] = e.Type()
-	}
 	if err := c.readMeta(); err != nil {
 		return nil, err
 	}
@@ -91,10 +85,18 @@ func readCertificate(root *os.Root, dir, id string, keys keyDir) (*certDir, erro
 	if err := c.readLinks(keys); err != nil {
 		return nil, err
 	}
-	_, wanted := c.there["revoke"]
-	_, done := c.there["revoked"]
-	c.Revoked = wanted || done
+	c.Revoked = dir.has("revoke") || dir.has("revoked")
 	return c, nil
+}
+
+// readCertificateAt is readCertificate for one directory of root.
+func readCertificateAt(root *os.Root, name, id string, keys keyDir) (*certDir, error) {
+	dir, err := openFolder(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.close()
+	return readCertificate(dir, id, keys, new(buffers))
 }
 
 // damage notes what is wrong; the first finding is kept.
@@ -104,14 +106,10 @@ func (c *certDir) damage(format string, args ...any) {
 	}
 }
 
-// read returns the content of a file; a missing one is damage, a link or special
-// file in its place is an error.
-func (c *certDir) read(name string) ([]byte, error) {
-	if _, ok := c.there[name]; !ok {
-		c.damage("%s is missing", name)
-		return nil, nil
-	}
-	data, err := readFile(c.root, name)
+// read returns the content of a file, in buf; a missing one is damage and nil, a
+// link or special file in its place is an error.
+func (c *certDir) read(name string, buf *[]byte) ([]byte, error) {
+	data, _, err := c.dir.read(name, buf)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.damage("%s is missing", name)
 		return nil, nil
@@ -120,10 +118,10 @@ func (c *certDir) read(name string) ([]byte, error) {
 }
 
 func (c *certDir) readMeta() error {
-	if _, ok := c.there["meta.json"]; !ok {
+	data, changed, err := c.dir.read("meta.json", &c.buf.small)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	data, err := c.read("meta.json")
 	if err != nil {
 		return err
 	}
@@ -132,7 +130,7 @@ func (c *certDir) readMeta() error {
 		c.damage("meta.json: %v", err)
 		return nil
 	}
-	c.meta = &meta
+	c.meta, c.metaChanged = &meta, changed
 	c.URL, c.Directory, c.Profile = meta.URL, meta.Directory, meta.Profile
 	c.Target, c.Reason, c.KeyType = meta.Target, meta.Reason, meta.KeyType
 	c.Names, c.NotBefore, c.NotAfter = meta.Names, meta.NotBefore, meta.NotAfter
@@ -141,7 +139,7 @@ func (c *certDir) readMeta() error {
 }
 
 func (c *certDir) readURL() error {
-	data, err := c.read("url")
+	data, err := c.read("url", &c.buf.small)
 	if err != nil {
 		return err
 	}
@@ -162,15 +160,16 @@ func (c *certDir) readURL() error {
 
 // readFiles reads and checks cert, chain and fullchain.
 func (c *certDir) readFiles() error {
-	_, cert := c.there["cert"]
-	_, full := c.there["fullchain"]
-	if !cert && !full {
+	if !c.dir.has("fullchain") && !c.dir.has("cert") {
 		c.damage("not downloaded: only its order is known")
 		return nil
 	}
 	var files [3][]byte
-	for i, name := range []string{"cert", "chain", "fullchain"} {
-		data, err := c.read(name)
+	for i, f := range []struct {
+		name string
+		buf  *[]byte
+	}{{"cert", &c.buf.cert}, {"chain", &c.buf.chain}, {"fullchain", &c.buf.full}} {
+		data, err := c.read(f.name, f.buf)
 		if err != nil {
 			return err
 		}
@@ -263,8 +262,9 @@ func (c *certDir) readLinks(keys keyDir) error {
 	if target != "" && !c.keyed {
 		c.damage("privkey links to %s, which is not its key", target)
 	}
-	c.HasKey, c.keyMode = keys.look(c.KeyID, c.keyed)
-	if c.HasKey && c.meta != nil && !keys.unchanged(c.KeyID, c.meta.SHA256.Privkey) {
+	key := keys.look(c.KeyID, c.keyed)
+	c.HasKey, c.keyMode = key.there, key.mode
+	if c.HasKey && c.meta != nil && !key.before(c.metaChanged) && !keys.unchanged(c.KeyID, c.meta.SHA256.Privkey) {
 		c.damage("keys/%s/privkey does not hold its key", c.KeyID)
 	}
 	return nil
@@ -273,14 +273,10 @@ func (c *certDir) readLinks(keys keyDir) error {
 // readLink returns where a link points, relative to the state directory; empty if
 // it is not there.
 func (c *certDir) readLink(name string) (string, error) {
-	mode, ok := c.there[name]
-	if !ok {
+	text, err := c.dir.readlink(name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
-	if mode&fs.ModeSymlink == 0 {
-		return "", fmt.Errorf("%s is a %s, not a link", name, kind(mode))
-	}
-	text, err := c.root.Readlink(name)
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxRSABits bounds the keys that are loaded: larger ones take minutes to check.
@@ -150,12 +152,19 @@ func decodeKey(data []byte) (crypto.Signer, error) {
 // A keyDir is the directory keys/, open for looking whether keys are there. The
 // zero value has no keys.
 type keyDir struct {
-	root   *os.Root
+	root   *os.Root // nil: no keys
+	dir    folder
 	hidden bool // we may not look into it
 }
 
 func openKeys(root *os.Root) (keyDir, error) {
 	keys, err := root.OpenRoot("keys")
+	var dir folder
+	if err == nil {
+		if dir, err = openFolder(keys, "."); err != nil {
+			keys.Close()
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return keyDir{}, nil
@@ -164,32 +173,58 @@ func openKeys(root *os.Root) (keyDir, error) {
 	case err != nil:
 		return keyDir{}, fmt.Errorf("open keys: %w", err)
 	}
-	return keyDir{root: keys}, nil
+	return keyDir{root: keys, dir: dir}, nil
 }
 
 func (k keyDir) close() {
 	if k.root != nil {
 		k.root.Close()
+		k.dir.close()
 	}
 }
 
-// look reports whether the key with this ID is there and not empty, and its mode. A
-// user who may not look has to believe that the certificate is linked to it.
-func (k keyDir) look(id string, linked bool) (has bool, mode fs.FileMode) {
+// A keyFile is what can be told of a key without reading it.
+type keyFile struct {
+	there   bool          // it is there and not empty
+	mode    fs.FileMode   // zero if it is not to be seen
+	changed unix.Timespec // when content, owner or mode last were; zero if it is not to be seen
+}
+
+// before reports whether the key's file was last changed before at: what was true
+// of it then is true now. The kernel writes that time, and no program can set it.
+// Within one tick of its clock there is no before.
+func (f keyFile) before(at unix.Timespec) bool {
+	return f.changed != (unix.Timespec{}) && f.changed.Nano() < at.Nano()
+}
+
+// look looks at the file of the key with this ID. A user who may not has to
+// believe that the certificate is linked to it.
+func (k keyDir) look(id string, linked bool) keyFile {
 	if k.hidden {
-		return linked, 0
+		return keyFile{there: linked}
 	}
 	if k.root == nil {
-		return false, 0
+		return keyFile{}
 	}
-	fi, err := k.root.Lstat(id + "/privkey")
+	st, err := k.stat(id)
 	if errors.Is(err, fs.ErrPermission) {
-		return linked, 0
+		return keyFile{there: linked}
 	}
-	if err != nil || !fi.Mode().IsRegular() {
-		return false, 0
+	mode := fileMode(st.Mode)
+	if err != nil || !mode.IsRegular() {
+		return keyFile{}
 	}
-	return fi.Size() > 0, fi.Mode()
+	return keyFile{there: st.Size > 0, mode: mode, changed: st.Ctim}
+}
+
+// stat looks at a key's file; its directory must be one, and no link.
+func (k keyDir) stat(id string) (unix.Stat_t, error) {
+	fd, err := k.dir.open(id, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return unix.Stat_t{}, err
+	}
+	defer unix.Close(fd)
+	return folder(fd).stat("privkey")
 }
 
 // unchanged reports whether a key file has the digest it was published with or,

@@ -54,7 +54,7 @@ func (t *tree) publish(id string, leaf *x509.Certificate, entries []entry) error
 			return err
 		})
 	}
-	have, err := readCertificate(t.root, dir, id, keyDir{})
+	have, err := readCertificateAt(t.root, dir, id, keyDir{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
@@ -88,7 +88,7 @@ func (t *tree) usable(dir, id string) (*certDir, error) {
 		return nil, err
 	}
 	defer keys.close()
-	c, err := readCertificate(t.root, dir, id, keys)
+	c, err := readCertificateAt(t.root, dir, id, keys)
 	switch {
 	case err != nil:
 		return nil, err

@@ -9,8 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
+	"sync"
+	"sync/atomic"
 
 	"certd/acme"
 )
@@ -107,9 +107,17 @@ func (r *snapshotReader) links() (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(entries) == 0 {
+		return nil, nil
+	}
+	live, err := openFolder(r.root, "live")
+	if err != nil {
+		return nil, fmt.Errorf("open live: %w", err)
+	}
+	defer live.close()
 	links := make(map[string]string, len(entries))
 	for _, e := range entries {
-		id, err := readLive(r.root, e)
+		id, err := readLive(live, e)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			r.moved = true
@@ -122,14 +130,14 @@ func (r *snapshotReader) links() (map[string]string, error) {
 	return links, nil
 }
 
-func readLive(root *os.Root, e fs.DirEntry) (id string, err error) {
+func readLive(live folder, e fs.DirEntry) (id string, err error) {
 	if err := checkLiveName(e.Name()); err != nil {
 		return "", err
 	}
 	if e.Type()&fs.ModeSymlink == 0 {
 		return "", fmt.Errorf("a %s, not a link to a certificate", kind(e.Type()))
 	}
-	text, err := root.Readlink("live/" + e.Name())
+	text, err := live.readlink(e.Name())
 	if err != nil {
 		return "", err
 	}
@@ -148,53 +156,80 @@ func readLive(root *os.Root, e fs.DirEntry) (id string, err error) {
 // their privkey link.
 func (r *snapshotReader) certificates() (keyed map[string]bool, err error) {
 	entries, err := list(r.root, "certs")
-	if err != nil {
+	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
+	dir, err := openFolder(r.root, "certs")
+	if err != nil {
+		return nil, fmt.Errorf("open certs: %w", err)
+	}
+	defer dir.close()
 	keys, err := openKeys(r.root)
 	if err != nil {
 		return nil, err
 	}
 	defer keys.close()
-	found := make([]*certDir, len(entries))
-	errs := make([]error, len(entries))
-	var g errgroup.Group
-	g.SetLimit(2 * runtime.GOMAXPROCS(0))
-	for i, e := range entries {
-		g.Go(func() error {
-			found[i], errs[i] = r.certificate(e, keys)
-			return nil
-		})
-	}
-	_ = g.Wait() // always nil: every failure is in errs
+	found := make([]seen, len(entries))
+	parallel(len(entries), func(i int, buf *buffers) { found[i] = r.certificate(dir, entries[i], keys, buf) })
 	keyed = make(map[string]bool, len(entries))
 	for i, e := range entries {
-		switch {
-		case errs[i] != nil:
-			r.broken("certs/"+e.Name(), errs[i])
-		case found[i] != nil:
-			r.snap.Certificates[e.Name()] = &found[i].Certificate
-			r.key("keys/"+found[i].KeyID+"/privkey", found[i].keyMode)
-			keyed[e.Name()] = found[i].keyed
+		switch f := found[i]; {
+		case f.err != nil:
+			r.broken("certs/"+e.Name(), f.err)
+		case f.cert != nil:
+			r.snap.Certificates[e.Name()] = f.cert
+			r.key("keys/"+f.cert.KeyID+"/privkey", f.keyMode)
+			keyed[e.Name()] = f.keyed
 		}
 	}
 	return keyed, nil
 }
 
-// certificate reads one entry of certs/; nil without an error means that it was
-// removed while we looked.
-func (r *snapshotReader) certificate(e fs.DirEntry, keys keyDir) (*certDir, error) {
-	name := "certs/" + e.Name()
-	if !e.IsDir() || !isID(e.Name()) {
-		return nil, fmt.Errorf("a %s that is no certificate", kind(e.Type()))
+// Seen is what is kept of a certificate directory: not its parsed leaf.
+type seen struct {
+	cert    *Certificate // nil if it was removed while we looked
+	keyed   bool
+	keyMode fs.FileMode
+	err     error
+}
+
+// parallel calls read for 0 to n-1 from several goroutines, each with buffers of
+// its own.
+func parallel(n int, read func(i int, buf *buffers)) {
+	var next atomic.Int64
+	var readers sync.WaitGroup
+	for range min(n, 2*runtime.GOMAXPROCS(0)) {
+		readers.Go(func() {
+			var buf buffers
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				read(i, &buf)
+			}
+		})
 	}
-	c, err := readCertificate(r.root, name, e.Name(), keys)
+	readers.Wait()
+}
+
+// certificate reads one entry of certs/.
+func (r *snapshotReader) certificate(certs folder, e fs.DirEntry, keys keyDir, buf *buffers) seen {
+	if !e.IsDir() || !isID(e.Name()) {
+		return seen{err: fmt.Errorf("a %s that is no certificate", kind(e.Type()))}
+	}
+	dir, err := certs.folder(e.Name())
+	var c *certDir
+	if err == nil {
+		c, err = readCertificate(dir, e.Name(), keys, buf)
+		dir.close()
+	}
 	if err != nil || c.Damage != "" {
-		if _, gone := r.root.Lstat(name); errors.Is(gone, fs.ErrNotExist) {
-			return nil, nil
+		if _, gone := r.root.Lstat("certs/" + e.Name()); errors.Is(gone, fs.ErrNotExist) {
+			return seen{}
 		}
 	}
-	return c, err
+	if err != nil {
+		return seen{err: err}
+	}
+	cert := c.Certificate
+	return seen{cert: &cert, keyed: c.keyed, keyMode: c.keyMode}
 }
 
 // live keeps the links that lead to a certificate. A link whose certificate has

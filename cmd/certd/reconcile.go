@@ -96,16 +96,20 @@ func (a *app) reconcile(ctx context.Context, p pass) (*daemon.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	targets, err := config.LoadTargets(store.Dir())
-	if err != nil {
-		return nil, &daemon.ConfigError{Err: err}
+	selected := p.targets
+	if len(selected) > 0 {
+		targets, err := config.LoadTargets(store.Dir())
+		if err != nil {
+			return nil, &daemon.ConfigError{Err: err}
+		}
+		selected = targetArgs(targets, selected)
 	}
 	log := slog.New(quietAfter(ctx, a.log.Handler()))
 	defer a.screen.finish()
 	return daemon.Reconcile(ctx, daemon.Options{
 		Store:     store,
 		Hooks:     a.runner(store),
-		Targets:   targetArgs(targets, p.targets),
+		Targets:   selected,
 		Force:     p.force,
 		Answers:   answers,
 		LockWait:  max(a.lockWait(), p.wait),

@@ -35,8 +35,6 @@ type ca struct {
 	refused map[string]time.Time            // by names and account: when the CA may be asked again
 	breaker breaker
 	used    time.Time // last change
-
-	reserved map[string]map[string]time.Time // what Reserve made of spent; never kept
 }
 
 // The document of a book.
@@ -155,7 +153,6 @@ func (b *Book) Clone() *Book {
 	}
 	for directory, c := range b.cas {
 		d := *c
-		d.reserved = nil
 		d.refused = maps.Clone(c.refused)
 		d.spent = map[string]map[string]time.Time{}
 		for name, bucket := range c.spent {

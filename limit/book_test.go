@@ -108,7 +108,7 @@ func TestReserve(t *testing.T) {
 	now := start()
 	kept := &limit.Book{}
 	kept.Take(le("first.example"), now)
-	b := kept.Clone()
+	b := kept.Plan()
 	var got []string
 	for i := range 302 {
 		a := le(fmt.Sprintf("h%d.d%d.example", i, i/60))
@@ -136,10 +136,7 @@ func TestReserve(t *testing.T) {
 		}
 	}
 	expect(t, "the book itself", kept, le("h1.d0.example"), now, 0, "")
-	if data, err := b.Encode(); err != nil || strings.Contains(string(data), "d0.example") {
-		t.Errorf("what was planned is written: %.200s, %v", data, err)
-	}
-	if at, by := (*limit.Book)(nil).Clone().Reserve(le("a.example"), now); !at.IsZero() || by != "" {
+	if at, by := (*limit.Book)(nil).Plan().Reserve(le("a.example"), now); !at.IsZero() || by != "" {
 		t.Errorf("in an empty book: %v %q", at, by)
 	}
 }

@@ -98,37 +98,7 @@ func (a Ask) exempting() bool {
 // now. What the CA itself answered to such a request wins over its published
 // limits, with the name "rate-limited".
 func (b *Book) Next(a Ask, now time.Time) (at time.Time, by string) {
-	at, l, _ := b.next(a, now)
-	return at, l.Name
-}
-
-// next is Next with the limit and the key that decide.
-func (b *Book) next(a Ask, now time.Time) (at time.Time, by config.Limit, key string) {
-	c := b.find(a.CA.Directory)
-	if c == nil {
-		return
-	}
-	if until, ok := c.refused[a.refusal()]; ok && !until.After(now.Add(2*maxWait)) {
-		if until.After(now) {
-			return until, config.Limit{Name: RateLimited}, ""
-		}
-		return
-	}
-	for _, l := range For(a.CA) {
-		if !a.checks(l) {
-			continue
-		}
-		for _, k := range a.keys(l) {
-			full, ok := c.full(l, k, now)
-			if !ok {
-				continue
-			}
-			if free := full.Add(interval(l) - size(l)); free.After(now) && free.After(at) {
-				at, by, key = free, l, k
-			}
-		}
-	}
-	return at, by, key
+	return b.Plan().next(a, now, func(config.Limit, string) {})
 }
 
 // RateLimited is what Next calls the limit that only the CA knows.
@@ -153,53 +123,6 @@ func (a Ask) spend(c *ca, now time.Time) {
 			c.take(l, key, now)
 		}
 	}
-}
-
-// Reserve is Next for many requests that are planned at once: each is given a
-// moment of its own, in the order of the calls. It is for a Clone that is
-// thrown away after planning: what is sent counts by Take.
-func (b *Book) Reserve(a Ask, now time.Time) (at time.Time, by string) {
-	at, l, key := b.next(a, now)
-	c := b.ca(a.CA.Directory)
-	if !at.IsZero() {
-		if key != "" {
-			c.reserve(l, key, at) // of the limit that decides: the others refill until then
-		}
-		return at, l.Name
-	}
-	for _, l := range For(a.CA) {
-		if !a.spends(l) {
-			continue
-		}
-		for _, key := range a.keys(l) {
-			c.reserve(l, key, now)
-		}
-	}
-	return time.Time{}, ""
-}
-
-// reserve takes a token of one bucket at a moment to come.
-func (c *ca) reserve(l config.Limit, key string, at time.Time) {
-	if c.reserved[l.Name] == nil {
-		if c.reserved == nil {
-			c.reserved = map[string]map[string]time.Time{}
-		}
-		c.reserved[l.Name] = map[string]time.Time{}
-	}
-	full, _ := c.full(l, key, at)
-	c.reserved[l.Name][key] = clamp(later(full, at).Add(interval(l)), at, at.Add(size(l)))
-}
-
-// full returns when a bucket will be full again, and false if it is.
-func (c *ca) full(l config.Limit, key string, now time.Time) (time.Time, bool) {
-	if full, ok := c.reserved[l.Name][key]; ok {
-		return full, true
-	}
-	full, ok := c.spent[l.Name][key]
-	if full.After(now.Add(2 * l.Window)) {
-		return time.Time{}, false // taken by a clock that was far ahead
-	}
-	return full, ok
 }
 
 // Returned notes that an order which was taken ended without a certificate:
@@ -255,8 +178,22 @@ func (c *ca) take(l config.Limit, key string, now time.Time) {
 		bucket = map[string]time.Time{}
 		c.spent[l.Name] = bucket
 	}
-	full, _ := c.full(l, key, now)
-	bucket[key] = clamp(later(full, now).Add(interval(l)), now, now.Add(size(l)))
+	bucket[key] = taken(l, c.full(l, key, now), now)
+}
+
+// taken is when a bucket will be full again after a token was taken of it.
+func taken(l config.Limit, full, now time.Time) time.Time {
+	return clamp(later(full, now).Add(interval(l)), now, now.Add(size(l)))
+}
+
+// full is when a bucket will be full again; the zero time if it is, or if only a
+// clock that was far ahead can have said so.
+func (c *ca) full(l config.Limit, key string, now time.Time) time.Time {
+	full := c.spent[l.Name][key]
+	if full.After(now.Add(2 * l.Window)) {
+		return time.Time{}
+	}
+	return full
 }
 
 // giveBack puts a token of one bucket back.

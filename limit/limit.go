@@ -98,7 +98,7 @@ func (a Ask) exempting() bool {
 // now. What the CA itself answered to such a request wins over its published
 // limits, with the name "rate-limited".
 func (b *Book) Next(a Ask, now time.Time) (at time.Time, by string) {
-	return b.Plan().next(a, now, func(config.Limit, string) {})
+	return b.Plan().Next(a, now)
 }
 
 // RateLimited is what Next calls the limit that only the CA knows.

@@ -20,12 +20,17 @@ type bucketID struct{ directory, limit, key string }
 // Plan begins to plan. A nil book is an empty one.
 func (b *Book) Plan() *Plan { return &Plan{book: b} }
 
+// Next is Book.Next with what was reserved so far counted in.
+func (p *Plan) Next(a Ask, now time.Time) (at time.Time, by string) {
+	return p.decide(a, now, func(config.Limit, string) {})
+}
+
 // Reserve is Next for a request that others follow: it takes the tokens of the
 // moment it returns, in the order of the calls.
 func (p *Plan) Reserve(a Ask, now time.Time) (at time.Time, by string) {
 	var deciding *config.Limit
 	var key string
-	at, by = p.next(a, now, func(l config.Limit, k string) { deciding, key = &l, k })
+	at, by = p.decide(a, now, func(l config.Limit, k string) { deciding, key = &l, k })
 	switch {
 	case deciding != nil:
 		p.take(a, *deciding, key, at) // the others refill until then
@@ -42,8 +47,8 @@ func (p *Plan) Reserve(a Ask, now time.Time) (at time.Time, by string) {
 	return at, by
 }
 
-// next is Book.Next; decides is called with each limit and key that decided so far.
-func (p *Plan) next(a Ask, now time.Time, decides func(config.Limit, string)) (at time.Time, by string) {
+// decide is Next; decides is called with each limit and key that decided so far.
+func (p *Plan) decide(a Ask, now time.Time, decides func(config.Limit, string)) (at time.Time, by string) {
 	if c := p.book.find(a.CA.Directory); c != nil {
 		if until, ok := c.refused[a.refusal()]; ok && !until.After(now.Add(2*maxWait)) {
 			if until.After(now) {

@@ -79,6 +79,9 @@ func loadAccount(root *os.Root, id string) (*Account, []Broken) {
 		return nil, []Broken{{Path: dir, Err: err}}
 	}
 	a := &Account{ID: id, Directory: directory, Key: key}
+	if err := a.readNext(root); err != nil {
+		return nil, []Broken{{Path: dir, Err: err}}
+	}
 	var file accountFile
 	err = readJSON(root, dir+"/account.json", &file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,6 +129,7 @@ func (s *Store) Account(directory string) (*Account, error) {
 		}
 		return nil, errors.Join(fmt.Errorf("account at %s: %w", directory, fs.ErrNotExist), joinBroken(broken))
 	}
+	all = withoutOld(all)
 	slices.SortFunc(all, func(a, b Account) int {
 		if (a.URL == "") != (b.URL == "") {
 			return cmp.Compare(b.URL, a.URL)
@@ -133,6 +137,30 @@ func (s *Store) Account(directory string) (*Account, error) {
 		return cmp.Compare(a.ID, b.ID)
 	})
 	return &all[0], nil
+}
+
+// withoutOld leaves accounts out whose rollover is confirmed but for putting them
+// away, and makes them known to those that took their place.
+func withoutOld(all []Account) []Account {
+	place := make(map[string]int, len(all))
+	for i, a := range all {
+		place[a.ID] = i
+	}
+	var kept []Account
+	old := make(map[string]*Account)
+	for _, a := range all {
+		if a.Next != nil {
+			if id, err := a.under(a.Next); err == nil && all[place[id]].ID == id {
+				old[id] = &a
+				continue
+			}
+		}
+		kept = append(kept, a)
+	}
+	for i := range kept {
+		kept[i].Old = old[kept[i].ID]
+	}
+	return kept
 }
 
 // isAccountAt reports whether b was an account at this CA, or may hide one.

@@ -135,7 +135,7 @@ func TestAcmetoolDirectoryOpensAsItIs(t *testing.T) {
 	if _, ok := key.(*ecdsa.PrivateKey); !ok {
 		t.Errorf("acmetool's key is a %T, want ECDSA", key)
 	}
-	if _, err := s.Cull(time.Now().Add(10*365*24*time.Hour), nil, true); err != nil {
+	if _, err := s.Cull(Culling{Now: time.Now().Add(10 * 365 * 24 * time.Hour), Keys: map[string]bool{}, DryRun: true}); err != nil {
 		t.Errorf("cull --dry-run: %v", err)
 	}
 	sameImage(t, "reading acmetool's directory", before, image(t, a.dir, true))
@@ -219,9 +219,27 @@ func TestAcmetoolAndCertdShareADirectory(t *testing.T) {
 	if err := s.Link("example.com", id); err != nil {
 		t.Fatal(err)
 	}
+	next := newKey(t)
+	if err := s.BeginRollover(account, next); err != nil {
+		t.Fatal(err)
+	}
+	if out := a.run("account-thumbprint"); strings.Count(out, "%2fdir/") != 1 {
+		t.Errorf("amid a key change acmetool sees other accounts than one:\n%s", out)
+	}
+	if account, err = s.FinishRollover(account); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkExpiring(id, "fifth"); err != nil {
+		t.Fatal(err)
+	}
 	if out := a.run("status"); !strings.Contains(out, id) {
 		t.Errorf("acmetool status does not know certificate %s:\n%s", id, out)
 	}
+	if link, err := os.Readlink(s.Path("certs", id, "account")); err != nil || link != "../../accounts/"+account.ID {
+		t.Errorf("after a key change the certificate's account is %q (%v), want %s", link, err, account.ID)
+	}
+	// acmetool's own certificate too has an account it can open; then its CA, which
+	// knows nothing of the new key, makes a new account for it.
 	a.run("reconcile")
 	after := snapshot(t, s)
 	noBroken(t, after)
@@ -231,6 +249,12 @@ func TestAcmetoolAndCertdShareADirectory(t *testing.T) {
 	thumbprints := a.run("account-thumbprint")
 	if !strings.Contains(thumbprints, account.ID) {
 		t.Errorf("acmetool does not know account %s:\n%s", account.ID, thumbprints)
+	}
+	if err := s.RetireAccount(account); err != nil {
+		t.Fatal(err)
+	}
+	if out := a.run("status"); !strings.Contains(out, "best: Certificate("+id) {
+		t.Errorf("without its account, acmetool status does not know certificate %s:\n%s", id, out)
 	}
 	for _, c := range after.Certificates {
 		loaded, err := s.LoadKey(c.KeyID)

@@ -85,7 +85,7 @@ func readCertificate(dir folder, id string, keys keyDir, buf *buffers) (*certDir
 	if err := c.readLinks(keys); err != nil {
 		return nil, err
 	}
-	c.Revoked = dir.has("revoke") || dir.has("revoked")
+	c.readMarks()
 	return c, nil
 }
 

@@ -18,14 +18,16 @@ const (
 
 func orderFile(url string) string { return "orders/" + CertID(url) + ".json" }
 
-// attemptFile returns where the attempts of a target are kept. A name of more
+func attemptFile(target string) string { return targetFile("attempts", target) }
+
+// targetFile returns where something of a target is kept in dir. A name of more
 // than 250 bytes, such as that of the longest DNS names, goes by its hash.
-func attemptFile(target string) string {
+func targetFile(dir, target string) string {
 	const suffix = ".json"
 	if len(target)+len(suffix) > 255 {
 		target = hashID([]byte(target))
 	}
-	return "attempts/" + target + suffix
+	return dir + "/" + target + suffix
 }
 
 func checkURL(s string) error {

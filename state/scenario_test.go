@@ -107,10 +107,14 @@ func (w *world) reconcile(t testing.TB, step func(op, path string) error) error 
 		return err
 	}
 	err = w.account(s)
-	for _, url := range []string{"https://ca.example/order/1", "https://ca.example/order/2"} {
-		if err == nil {
-			err = w.generation(t, s, url)
-		}
+	if err == nil {
+		err = w.generation(t, s, "https://ca.example/order/1")
+	}
+	if err == nil {
+		err = w.rollover(t, s)
+	}
+	if err == nil {
+		err = w.generation(t, s, "https://ca.example/order/2")
 	}
 	return errors.Join(err, l.Unlock())
 }
@@ -128,8 +132,44 @@ func (w *world) account(s *Store) error {
 			return err
 		}
 	}
+	if a.URL != "" {
+		return nil
+	}
 	a.URL, a.Contacts = "https://ca.example/account/1", []string{"mailto:ops@example.com"}
 	if err := s.SaveAccount(a); err != nil {
+		return err
+	}
+	return w.acknowledge("account", a.ID)
+}
+
+// rollover changes the key of the account, unless that is done. Whether the CA has
+// the new key is only known to the CA: the file account-key says it.
+func (w *world) rollover(t testing.TB, s *Store) error {
+	a, err := s.Account(testDirectory)
+	if err != nil {
+		return err
+	}
+	if a.Old != nil {
+		if a, err = s.FinishRollover(a.Old); err != nil {
+			return err
+		}
+	}
+	if !a.Key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(w.ca.key.Public()) {
+		return w.acknowledge("account", a.ID)
+	}
+	if a.Next == nil {
+		if err := s.BeginRollover(a, newKey(t)); err != nil {
+			return err
+		}
+	}
+	id, err := KeyID(a.Next.Public())
+	if err != nil {
+		return err
+	}
+	if err := w.acknowledge("account-key", id); err != nil { // the CA has it now, whether we hear of it or not
+		return err
+	}
+	if a, err = s.FinishRollover(a); err != nil {
 		return err
 	}
 	return w.acknowledge("account", a.ID)
@@ -189,7 +229,13 @@ func (w *world) publish(t testing.TB, s *Store, o acme.OpenOrder) error {
 	if err != nil {
 		return err
 	}
-	id, err := s.Publish(w.certificate(t, key, o.URL))
+	account, err := s.Account(testDirectory)
+	if err != nil {
+		return err
+	}
+	n := w.certificate(t, key, o.URL)
+	n.Account = account.ID
+	id, err := s.Publish(n)
 	if err != nil {
 		return err
 	}
@@ -240,6 +286,11 @@ func (w *world) check(t testing.TB, what string) {
 	if _, broken, err := s.Accounts(); err != nil || len(broken) > 0 {
 		t.Errorf("%s: accounts: %v %v", what, broken, err)
 	}
+	for id := range snap.Certificates {
+		if _, err := os.Stat(filepath.Join(w.state(), "certs", id, "account", "privkey")); err != nil {
+			t.Errorf("%s: the account of certificate %s is not there: %v", what, id, err)
+		}
+	}
 	if id, ok := snap.Live[liveName]; ok {
 		w.checkPinned(t, what, id)
 	}
@@ -285,14 +336,12 @@ func (w *world) checkLog(t testing.TB, what string, s *Store, snap *Snapshot) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	live := 0
+	live, lastAccount := 0, ""
 	for line := range strings.Lines(string(data)) {
 		kind, id, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch kind {
-		case "account":
-			if a, err := s.Account(testDirectory); err != nil || a.ID != id || a.URL == "" {
-				t.Errorf("%s: acknowledged account %s is lost: %v", what, id, err)
-			}
+		case "account", "account-key":
+			lastAccount = id
 		case "key":
 			if _, err := s.LoadKey(id); err != nil {
 				t.Errorf("%s: acknowledged key is lost: %v", what, err)
@@ -313,33 +362,7 @@ func (w *world) checkLog(t testing.TB, what string, s *Store, snap *Snapshot) {
 			}
 		}
 	}
-}
-
-// checkModes compares every mode with acmetool's table.
-func checkModes(t testing.TB, what, dir string) {
-	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		rel, _ := filepath.Rel(dir, path)
-		if err != nil || strings.HasPrefix(rel, "tmp/") || d.Type()&fs.ModeSymlink != 0 {
-			return err
-		}
-		fi, err := d.Info()
-		if err != nil {
-			return err
-		}
-		r := defaultPerms().at(filepath.ToSlash(rel))
-		want := r.file
-		if d.IsDir() {
-			want = r.dir
-		}
-		if fi.Mode().Perm() != want {
-			t.Errorf("%s: %s has mode %04o, want %04o", what, rel, fi.Mode().Perm(), want)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Errorf("%s: %v", what, err)
-	}
+	w.checkAccount(t, what, s, lastAccount)
 }
 
 // settled runs reconcile until done, and once more to see that it writes nothing.

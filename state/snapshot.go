@@ -51,6 +51,7 @@ func newSnapshot() *Snapshot {
 		Certificates: make(map[string]*Certificate),
 		Live:         make(map[string]string),
 		Attempts:     make(map[string]Attempt),
+		Staged:       make(map[string]Staged),
 	}
 }
 
@@ -96,6 +97,9 @@ func (r *snapshotReader) read() error {
 		return err
 	}
 	if err := r.attempts(); err != nil {
+		return err
+	}
+	if err := r.staged(); err != nil {
 		return err
 	}
 	return r.pending()

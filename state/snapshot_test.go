@@ -217,7 +217,7 @@ func TestSnapshotWhileWriting(t *testing.T) {
 			err1 := s.Link("www.example.com", id)
 			err2 := s.SaveOrder(acme.OpenOrder{URL: url, Target: "t"})
 			err3 := s.CloseOrder(acme.OpenOrder{URL: url, Target: "t"})
-			_, err4 := s.Cull(day(0), nil, false)
+			_, err4 := s.Cull(Culling{Now: day(0)})
 			for _, err := range []error{err1, err2, err3, err4} {
 				if err != nil {
 					t.Error(err)

@@ -16,6 +16,7 @@ type Snapshot struct {
 	Live         map[string]string       // live name, such as "www.example.com" or "www.example.com:ecdsa", to certificate ID
 	Orders       []acme.OpenOrder        // journaled orders with a URL, by creation time
 	Attempts     map[string]Attempt      // by target (file name in desired/)
+	Staged       map[string]Staged       // keys made ahead, by target
 	Pending      []Event                 // undelivered hook events, oldest first
 	Broken       []Broken                // by path
 	TooWide      []string                // private keys that everybody may read, relative to the state directory, by path; for Store.Narrow
@@ -40,7 +41,18 @@ type Certificate struct {
 	Target    string    // file name in desired/; empty if unknown
 	Reason    string    // why it was ordered; empty if unknown
 	Revoked   bool      // a "revoke" or "revoked" flag file is there
-	Damage    string    // what is wrong with its files, in words; empty if nothing
+	SetAside  bool      // kept out of live/ by a rollback
+	Expiring  string    // step for which the event "expiring" was raised last; empty if none
+	// RevokePending says that the CA has not confirmed the revocation yet, and
+	// RevokeReason why it is wanted, as in RFC 5280; empty for acmetool's.
+	RevokePending bool
+	RevokeReason  string
+	Damage        string // what is wrong with its files, in words; empty if nothing
+}
+
+// Compromised reports whether the certificate's key is not to be used again.
+func (c *Certificate) Compromised() bool {
+	return c.Revoked && c.RevokeReason == acme.ReasonKeyCompromise.String()
 }
 
 // Usable reports whether the certificate could be served: undamaged, not
@@ -56,6 +68,8 @@ type Account struct {
 	Contacts  []string      // such as "mailto:ops@example.com"
 	OrdersURL string        // RFC 8555 §7.1.2.1; empty if the CA has none
 	EABKeyID  string        // of the external account binding; empty without
+	Next      crypto.Signer // key of a rollover that has begun, which the CA may have by now; nil without
+	Old       *Account      // whose key this one's has replaced at the CA, for FinishRollover; nil without
 }
 
 // An Attempt is what attempts/<target>.json keeps of a target's last try.

@@ -152,7 +152,7 @@ func (v *View) Files() []string {
 // selected returns true for is ordered even if it is not due.
 func (v *View) Plan(selected func(*config.Target) bool, force bool) []plan.Action {
 	in := v.input(selected, force)
-	var out []plan.Action
+	out := make([]plan.Action, 0, len(v.Targets.Targets))
 	chosen := make(map[string]bool, len(v.Targets.Targets))
 	for _, t := range v.Targets.Targets {
 		chosen[t.File] = selected(t)

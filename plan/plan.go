@@ -97,7 +97,7 @@ func owners(targets []*config.Target) map[string]string {
 	order := slices.SortedFunc(slices.Values(targets), func(a, b *config.Target) int {
 		return cmp.Or(cmp.Compare(b.Priority, a.Priority), cmp.Compare(len(b.Names), len(a.Names)), cmp.Compare(a.File, b.File))
 	})
-	owner := map[string]string{}
+	owner := make(map[string]string, len(targets))
 	for _, t := range order {
 		for _, n := range t.Names {
 			if live := t.LiveName(n); owner[live] == "" {

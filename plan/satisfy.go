@@ -234,6 +234,9 @@ func (w *want) fits(o acme.OpenOrder) bool {
 // expired; or their certificate is on disk already, so that only the journal
 // entry is left. Orders of unread targets are kept until they expire.
 func Stale(in Input) []acme.OpenOrder {
+	if in.State == nil || len(in.State.Orders) == 0 {
+		return nil
+	}
 	p := newPlanner(in)
 	kept := map[string]bool{}
 	for _, t := range p.Targets {

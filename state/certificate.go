@@ -2,6 +2,7 @@ package state
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -160,7 +161,7 @@ func (c *certDir) readURL() error {
 
 // readFiles reads and checks cert, chain and fullchain.
 func (c *certDir) readFiles() error {
-	if !c.dir.has("fullchain") && !c.dir.has("cert") {
+	if !c.dir.has("cert") && !c.dir.has("fullchain") {
 		c.damage("not downloaded: only its order is known")
 		return nil
 	}
@@ -239,14 +240,14 @@ func (c *certDir) readLinks(keys keyDir) error {
 		return err
 	}
 	if id, ok := strings.CutPrefix(target, "accounts/"); ok {
-		directory, err := DirectoryOf(id)
-		if err != nil {
-			return fmt.Errorf("account: %w", err)
+		if c.Directory == "" || c.meta == nil || c.meta.Account != id { // else it was looked at when meta.json was written
+			directory, err := DirectoryOf(id)
+			if err != nil {
+				return fmt.Errorf("account: %w", err)
+			}
+			c.Directory = cmp.Or(c.Directory, directory)
 		}
 		c.Account = id
-		if c.Directory == "" {
-			c.Directory = directory
-		}
 	} else if target != "" {
 		return fmt.Errorf("account: link to %s, not to an account", target)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -68,14 +69,14 @@ func readJSON(root *os.Root, name string, v any) error {
 }
 
 func decodeJSON(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
+	if json.Unmarshal(data, v) == nil {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(data)) // for what exactly is wrong
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("bad JSON: %w", err)
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("bad JSON: something follows the document")
-	}
-	return nil
+	return errors.New("bad JSON: something follows the document")
 }
 
 // encodeJSON is how every JSON file is written: indented, with a final newline.
@@ -111,6 +112,25 @@ func list(root *os.Root, dir string) ([]fs.DirEntry, error) {
 	}
 	sort.Slice(kept, func(i, j int) bool { return kept[i].Name() < kept[j].Name() })
 	return kept, nil
+}
+
+// names is list without what the entries are, which costs a system call each.
+func names(root *os.Root, dir string) ([]string, error) {
+	f, err := root.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	defer f.Close()
+	all, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	all = slices.DeleteFunc(all, func(name string) bool { return strings.HasPrefix(name, ".") })
+	slices.Sort(all)
+	return all, nil
 }
 
 // inside resolves the text of a link found in directory dir to a path relative

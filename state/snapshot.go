@@ -107,7 +107,7 @@ func (r *snapshotReader) read() error {
 
 // links reads live/: name to certificate ID.
 func (r *snapshotReader) links() (map[string]string, error) {
-	entries, err := list(r.root, "live")
+	entries, err := names(r.root, "live")
 	if err != nil {
 		return nil, err
 	}
@@ -120,28 +120,25 @@ func (r *snapshotReader) links() (map[string]string, error) {
 	}
 	defer live.close()
 	links := make(map[string]string, len(entries))
-	for _, e := range entries {
-		id, err := readLive(live, e)
+	for _, name := range entries {
+		id, err := readLive(live, name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			r.moved = true
 		case err != nil:
-			r.broken("live/"+e.Name(), err)
+			r.broken("live/"+name, err)
 		default:
-			links[e.Name()] = id
+			links[name] = id
 		}
 	}
 	return links, nil
 }
 
-func readLive(live folder, e fs.DirEntry) (id string, err error) {
-	if err := checkLiveName(e.Name()); err != nil {
+func readLive(live folder, name string) (id string, err error) {
+	if err := checkLiveName(name); err != nil {
 		return "", err
 	}
-	if e.Type()&fs.ModeSymlink == 0 {
-		return "", fmt.Errorf("a %s, not a link to a certificate", kind(e.Type()))
-	}
-	text, err := live.readlink(e.Name())
+	text, err := live.readlink(name)
 	if err != nil {
 		return "", err
 	}
@@ -159,7 +156,7 @@ func readLive(live folder, e fs.DirEntry) (id string, err error) {
 // certificates reads certs/ in parallel. It returns which certificates have
 // their privkey link.
 func (r *snapshotReader) certificates() (keyed map[string]bool, err error) {
-	entries, err := list(r.root, "certs")
+	entries, err := names(r.root, "certs")
 	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
@@ -176,14 +173,14 @@ func (r *snapshotReader) certificates() (keyed map[string]bool, err error) {
 	found := make([]seen, len(entries))
 	parallel(len(entries), func(i int, buf *buffers) { found[i] = r.certificate(dir, entries[i], keys, buf) })
 	keyed = make(map[string]bool, len(entries))
-	for i, e := range entries {
+	for i, id := range entries {
 		switch f := found[i]; {
 		case f.err != nil:
-			r.broken("certs/"+e.Name(), f.err)
+			r.broken("certs/"+id, f.err)
 		case f.cert != nil:
-			r.snap.Certificates[e.Name()] = f.cert
+			r.snap.Certificates[id] = f.cert
 			r.key("keys/"+f.cert.KeyID+"/privkey", f.keyMode)
-			keyed[e.Name()] = f.keyed
+			keyed[id] = f.keyed
 		}
 	}
 	return keyed, nil
@@ -214,18 +211,24 @@ func parallel(n int, read func(i int, buf *buffers)) {
 }
 
 // certificate reads one entry of certs/.
-func (r *snapshotReader) certificate(certs folder, e fs.DirEntry, keys keyDir, buf *buffers) seen {
-	if !e.IsDir() || !isID(e.Name()) {
-		return seen{err: fmt.Errorf("a %s that is no certificate", kind(e.Type()))}
+func (r *snapshotReader) certificate(certs folder, id string, keys keyDir, buf *buffers) seen {
+	dir, err := certs.folder(id)
+	if errors.Is(err, fs.ErrNotExist) {
+		return seen{}
 	}
-	dir, err := certs.folder(e.Name())
-	var c *certDir
-	if err == nil {
-		c, err = readCertificate(dir, e.Name(), keys, buf)
-		dir.close()
+	if err != nil {
+		if st, e := certs.stat(id); e == nil && fileMode(st.Mode)&fs.ModeDir == 0 {
+			err = fmt.Errorf("a %s that is no certificate", kind(fileMode(st.Mode)))
+		}
+		return seen{err: err}
 	}
+	defer dir.close()
+	if !isID(id) {
+		return seen{err: errors.New("a directory that is no certificate")}
+	}
+	c, err := readCertificate(dir, id, keys, buf)
 	if err != nil || c.Damage != "" {
-		if _, gone := r.root.Lstat("certs/" + e.Name()); errors.Is(gone, fs.ErrNotExist) {
+		if !certs.has(id) {
 			return seen{}
 		}
 	}
@@ -338,12 +341,12 @@ func (r *snapshotReader) pending() error {
 // documents calls read for every JSON file of a directory and notes what is
 // broken. A file removed meanwhile is left out.
 func (r *snapshotReader) documents(dir string, read func(name string) error) error {
-	entries, err := list(r.root, dir)
+	entries, err := names(r.root, dir)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		name := dir + "/" + e.Name()
+	for _, entry := range entries {
+		name := dir + "/" + entry
 		if !strings.HasSuffix(name, ".json") {
 			r.broken(name, errors.New("not a .json file"))
 			continue

@@ -42,7 +42,11 @@ func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
 		at.Name, retryAt = problem.Identifier.Value, problem.RetryAt
 		at.Challenges = strings.Join(p.failedChallenges(a.Target, problem.Challenge), " ")
 	}
-	at.NextAttempt = plan.NextAttempt(acme.ClassOf(cause), at.Failures, now, retryAt, spread(a.Target)).UTC()
+	var lifetime time.Duration
+	if c := p.view.Snapshot.Certificates[a.CertID]; c != nil {
+		lifetime = c.NotAfter.Sub(c.NotBefore)
+	}
+	at.NextAttempt = plan.NextAttempt(acme.ClassOf(cause), at.Failures, now, retryAt, lifetime, spread(a.Target)).UTC()
 	if err := p.Store.SaveAttempt(at); err != nil {
 		p.other(fmt.Errorf("keep the failure of %s: %w", a.Target, err))
 	}

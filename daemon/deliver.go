@@ -235,7 +235,7 @@ func (p *pass) postpone(e state.Event, done []string, failed error) {
 	slices.Sort(e.Done)
 	e.Failures++
 	e.LastError = acme.Sanitize(failed.Error())
-	e.NextAttempt = plan.NextAttempt(acme.ClassTransient, e.Failures, time.Now(), time.Time{}, spread(e.ID)).UTC()
+	e.NextAttempt = plan.NextAttempt(acme.ClassTransient, e.Failures, time.Now(), time.Time{}, 0, spread(e.ID)).UTC()
 	if _, err := p.Store.SaveEvent(e); err != nil {
 		p.other(fmt.Errorf("keep undelivered event %s: %w", e.ID, err))
 	}

@@ -16,17 +16,20 @@ const (
 
 // NextAttempt returns when a target that failed at now may be tried again.
 // failures counts the failures in a row, this one included; less than 1 counts
-// as 1. retryAt is the time the CA named, zero if it did not. spread, a hash
-// of the target, moves the time later by up to a tenth, so that targets that
-// failed together are not tried together.
+// as 1. retryAt is the time the CA named, zero if it did not. lifetime is that of
+// the target's certificate, 0 without one. spread, a hash of the target, moves
+// the time later by up to a tenth, so that targets that failed together are not
+// tried together.
 //
 // A transient failure is tried again after 1, 2, 5, 15 and 60 minutes, 3 hours
 // and then every 6 hours; a refused name after 1, 10 and 100 minutes and then
-// daily; one that needs an operator after 1 hour, 6 hours and then daily;
-// none of them before retryAt. With class wait it is retryAt, or an hour.
+// daily; one that needs an operator after 1 hour, 6 hours and then daily; but
+// within a twentieth of the lifetime, so that a CA that works again is asked
+// before a certificate of a few days or hours expires; and none of them before
+// retryAt. With class wait it is retryAt, or an hour.
 // The result is never less than a minute away (with class wait: a second),
 // and never more than 24 hours.
-func NextAttempt(class acme.Class, failures int, now, retryAt time.Time, spread uint64) time.Time {
+func NextAttempt(class acme.Class, failures int, now, retryAt time.Time, lifetime time.Duration, spread uint64) time.Time {
 	least, pause := minPause, time.Duration(0)
 	switch class {
 	case acme.ClassWait:
@@ -41,10 +44,14 @@ func NextAttempt(class acme.Class, failures int, now, retryAt time.Time, spread 
 	default:
 		pause = step(failures, time.Minute, 2*time.Minute, 5*time.Minute, 15*time.Minute, time.Hour, 3*time.Hour, 6*time.Hour)
 	}
+	if class != acme.ClassWait && lifetime > 0 {
+		pause = min(pause, lifetime/20)
+	}
+	pause = max(pause, least)
 	if !retryAt.IsZero() {
 		pause = max(pause, retryAt.Sub(now))
 	}
-	pause = min(max(pause, least), maxPause)
+	pause = min(pause, maxPause)
 	pause += time.Duration(float64(pause/10) * float64(spread%1024) / 1024)
 	return now.Add(min(pause, maxPause)).UTC()
 }

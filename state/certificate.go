@@ -211,6 +211,7 @@ func (c *certDir) parseLeaf(data []byte) error {
 	c.NotBefore, c.NotAfter = leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
 	c.Serial = leaf.SerialNumber.Text(16)
 	c.Issuer = acme.Sanitize(leaf.Issuer.CommonName)
+	c.ARIID, _ = acme.CertID(leaf) // without one there is no renewal information
 	return nil
 }
 

@@ -52,6 +52,7 @@ func newSnapshot() *Snapshot {
 		Live:         make(map[string]string),
 		Attempts:     make(map[string]Attempt),
 		Staged:       make(map[string]Staged),
+		Renewals:     make(map[string]Renewal),
 	}
 }
 
@@ -100,6 +101,9 @@ func (r *snapshotReader) read() error {
 		return err
 	}
 	if err := r.staged(); err != nil {
+		return err
+	}
+	if err := r.renewals(); err != nil {
 		return err
 	}
 	return r.pending()

@@ -17,6 +17,7 @@ type Snapshot struct {
 	Orders       []acme.OpenOrder        // journaled orders with a URL, by creation time
 	Attempts     map[string]Attempt      // by target (file name in desired/)
 	Staged       map[string]Staged       // keys made ahead, by target
+	Renewals     map[string]Renewal      // what CAs said of renewal, by certificate ID
 	Pending      []Event                 // undelivered hook events, oldest first
 	Broken       []Broken                // by path
 	TooWide      []string                // private keys that everybody may read, relative to the state directory, by path; for Store.Narrow
@@ -36,6 +37,7 @@ type Certificate struct {
 	NotAfter  time.Time // UTC
 	Created   time.Time // UTC, when it was published here; zero if unknown, as for acmetool's
 	Serial    string    // lower-case hex
+	ARIID     string    // its identifier at the CA (RFC 9773 §4.1); empty if it has none
 	Issuer    string    // common name of the issuer, sanitised
 	Profile   string    // as asked for; empty if unknown or default
 	Target    string    // file name in desired/; empty if unknown
@@ -94,6 +96,25 @@ type Attempt struct {
 	// Paused says that the CA has paused the account for a name, and how to have
 	// that undone: the URL that a person can visit, or the CA's words. Empty if not.
 	Paused string `json:"paused,omitempty"`
+}
+
+// A Renewal is what renewal/<certid>.json keeps of the renewal information of a
+// certificate (RFC 9773): the last window its CA suggested, and when to ask again.
+type Renewal struct {
+	ID          string    `json:"-"`           // of the certificate, from the file's name
+	ARIID       string    `json:"ari_id"`      // of the certificate that the rest is about
+	Start       time.Time `json:"start"`       // UTC, of the window; zero without one
+	End         time.Time `json:"end"`         // UTC
+	Chosen      time.Time `json:"chosen"`      // UTC, drawn once from the window; zero without one
+	Doubted     bool      `json:"doubted"`     // it said "now" of a certificate just issued, and has to say so again
+	Explanation string    `json:"explanation"` // URL, for people; empty without
+	Polled      time.Time `json:"polled"`      // UTC, when the CA was asked last
+	NextPoll    time.Time `json:"next_poll"`   // UTC, before which it is not asked again; zero means at once
+	Failures    int       `json:"failures"`    // in a row
+	LastError   string    `json:"last_error"`  // sanitised, one line; empty after a success
+	// Unreplaced is why the CA would not let an order replace the certificate;
+	// empty if it did not refuse one. It is not asked again.
+	Unreplaced string `json:"unreplaced"`
 }
 
 // An Event is a hook event not yet delivered: one file of pending/.

@@ -31,6 +31,9 @@ type FaultyOptions struct {
 	// step-ca does: they may be answered once more (RFC 8555 §8.2). False makes
 	// them, and their authorization, invalid.
 	PendingAgain bool
+
+	// Renewal makes the CA offer renewal information (RFC 9773); nil: it does not.
+	Renewal *Renewal
 }
 
 // A FaultyCA is a small, correct ACME CA (RFC 8555: accounts, orders, orders
@@ -42,6 +45,7 @@ type FaultyCA struct {
 	validate func(ctx context.Context, id acme.Identifier, challengeType, token, keyAuthorization string) error
 	reuse    bool
 	again    bool // PendingAgain
+	renewal  *Renewal
 	journal  *journal
 	faults   []*fault
 	main     *tlsServer
@@ -62,6 +66,7 @@ func NewFaulty(o FaultyOptions) (*FaultyCA, error) {
 		validate: o.Validate,
 		reuse:    o.ReuseOrders,
 		again:    o.PendingAgain,
+		renewal:  o.Renewal,
 		journal:  &journal{routes: faultyRoutes()},
 		closed:   make(chan struct{}),
 		state:    newLedger(),
@@ -213,6 +218,7 @@ func faultyRoutes() []route {
 		{"/cert/", "cert"},
 		{"/revoke", "revoke"},
 		{"/key-change", "keychange"},
+		{"/renewal-info/", "ari"},
 	}
 }
 

@@ -33,6 +33,10 @@ func (ca *FaultyCA) handle(x *exchange, body []byte) {
 		ca.handleUnsigned(x)
 		return
 	}
+	if x.operation == "ari" {
+		ca.handleRenewalInfo(x)
+		return
+	}
 	if x.request.Method != http.MethodPost {
 		x.problem(http.StatusMethodNotAllowed, "malformed", "POST is wanted")
 		return
@@ -72,14 +76,18 @@ func (ca *FaultyCA) handleUnsigned(x *exchange) {
 		}
 		return
 	}
-	x.json(http.StatusOK, map[string]any{
+	doc := map[string]any{
 		"newNonce":   ca.main.url("/new-nonce"),
 		"newAccount": ca.main.url("/new-account"),
 		"newOrder":   ca.main.url("/new-order"),
 		"revokeCert": ca.main.url("/revoke"),
 		"keyChange":  ca.main.url("/key-change"),
 		"meta":       map[string]any{"termsOfService": ca.main.url("/terms"), "website": ca.main.url("/")},
-	})
+	}
+	if ca.renewal != nil {
+		doc["renewalInfo"] = ca.main.url("/renewal-info")
+	}
+	x.json(http.StatusOK, doc)
 }
 
 // handleAccount answers newAccount and account URLs (§7.3).
@@ -132,7 +140,10 @@ func (ca *FaultyCA) handleAccount(x *exchange, key *jose.JSONWebKey) {
 
 // handleNewOrder answers newOrder (§7.4).
 func (ca *FaultyCA) handleNewOrder(x *exchange) {
-	var in struct{ Identifiers []acme.Identifier }
+	var in struct {
+		Identifiers []acme.Identifier
+		Replaces    string
+	}
 	if json.Unmarshal(x.payload, &in) != nil || len(in.Identifiers) == 0 {
 		x.problem(http.StatusBadRequest, "malformed", "no order object with identifiers")
 		return
@@ -143,6 +154,9 @@ func (ca *FaultyCA) handleNewOrder(x *exchange) {
 			return
 		}
 	}
+	if ca.refuses(x, in.Replaces) {
+		return
+	}
 	x.order = ca.reusable(x.account, in.Identifiers)
 	if x.order == nil {
 		x.order = &order{
@@ -150,6 +164,7 @@ func (ca *FaultyCA) handleNewOrder(x *exchange) {
 			account:     x.account,
 			identifiers: in.Identifiers,
 			expires:     time.Now().Add(24 * time.Hour),
+			replaces:    in.Replaces,
 		}
 		for _, id := range in.Identifiers {
 			x.order.authzs = append(x.order.authzs, ca.state.newAuthorization(x.account, id))
@@ -189,6 +204,9 @@ func (ca *FaultyCA) orderDoc(o *order) map[string]any {
 		}
 	}
 	doc["authorizations"] = urls
+	if o.replaces != "" && ca.renewal != nil && !ca.renewal.Mute {
+		doc["replaces"] = o.replaces
+	}
 	if o.status() == "valid" {
 		doc["certificate"] = ca.main.url("/cert/" + o.id)
 	}

@@ -41,6 +41,7 @@ type order struct {
 	identifiers []acme.Identifier
 	authzs      []*authorization
 	expires     time.Time
+	replaces    string                   // RFC 9773 §5; empty without
 	request     *x509.CertificateRequest // nil before it is finalized
 	leaf        []byte                   // DER, nil before it is finalized
 	issued      bool                     // the client has been told to wait long enough

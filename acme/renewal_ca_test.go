@@ -52,8 +52,8 @@ func TestRenewalInfoOfPebble(t *testing.T) {
 		t.Errorf("a spoilt window is %v, want an error that lasts", err)
 	}
 	p, _ := errors.AsType[*acme.Problem](noInfo(t, anybody, "AQ.AQ"))
-	if p == nil || p.Status != http.StatusNotFound || p.Operation != "ari" {
-		t.Errorf("an unknown certificate is %+v, want status 404 of the operation ari", p)
+	if p == nil || p.Status != http.StatusBadRequest || p.Operation != "ari" {
+		t.Errorf("another CA's certificate is %+v, want a refusal of the operation ari", p)
 	}
 
 	order, err := c.NewOrder(t.Context(), acme.OrderSpec{Identifiers: names, Replaces: id})

@@ -15,6 +15,7 @@ need apachectl apache2
 need caddy caddy
 need acmetool acmetool
 need pgrep procps
+need tmux tmux
 need openssl openssl
 need shellcheck shellcheck
 need groff groff-base

@@ -22,6 +22,9 @@ import (
 // errStopped says that somebody pressed Ctrl-C at a question.
 var errStopped = errors.New("stopped")
 
+// errSaid is a failure that has been told already.
+var errSaid = errors.New("")
+
 // A choice is one answer among several: what stands in a response file, what a
 // person reads, and what it means.
 type choice struct{ value, name, about string }
@@ -33,6 +36,7 @@ type prompt struct {
 	initial string   // what the enter key alone answers
 	choices []choice // to choose from; none means free text
 	yesNo   bool
+	url     string // the choice in whose place a URL may be typed; empty without
 }
 
 // names are the choices' names, all of one width.
@@ -110,13 +114,18 @@ func (a *asker) askMenu(p prompt) (string, error) {
 		return yesOrNo(yes), err
 	case len(p.choices) == 0:
 		var text string
-		err := survey.AskOne(&survey.Input{Message: p.text, Default: p.initial}, &text, stdio)
+		err := survey.AskOne(&input{Message: p.text, Default: p.initial}, &text, stdio)
 		return text, err
 	}
+	survey.SelectQuestionTemplate = selectTemplate // there is no other way to set it
 	menu := &survey.Select{Message: p.text, PageSize: 15, Default: 0}
 	names := p.names()
-	menu.Filter = func(typed, name string, i int) bool {
-		return strings.Contains(strings.ToLower(name+"  "+p.choices[i].about), strings.ToLower(typed))
+	typed := ""
+	menu.Filter = func(text, name string, i int) bool {
+		if typed = text; strings.Contains(text, "/") {
+			return p.choices[i].value == p.url
+		}
+		return strings.Contains(strings.ToLower(name+"  "+p.choices[i].about), strings.ToLower(text))
 	}
 	menu.Description = func(_ string, i int) string { return p.choices[i].about }
 	for i, c := range p.choices {
@@ -127,6 +136,9 @@ func (a *asker) askMenu(p prompt) (string, error) {
 	}
 	var index int
 	err := survey.AskOne(menu, &index, stdio)
+	if err == nil && p.choices[index].value == p.url && strings.Contains(typed, "://") {
+		return typed, nil
+	}
 	return p.choices[index].value, err
 }
 
@@ -142,6 +154,9 @@ func (a *asker) askLine(ctx context.Context, p prompt) (string, error) {
 	}
 	if shown != "" {
 		shown = " [" + shown + "]"
+	}
+	if utf8.RuneCountInString(p.text+shown) > screenWidth {
+		shown = "\n " + shown
 	}
 	fmt.Fprintf(a.out, "%s%s ", p.text, shown)
 	line, err := a.lines.ReadString('\n')

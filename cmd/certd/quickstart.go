@@ -119,12 +119,25 @@ func (a *app) settle(ctx context.Context, s *setup, q question, given responses,
 		if ctx.Err() != nil {
 			return errors.New("quickstart: stopped; nothing was changed")
 		}
-		if _, final := errors.AsType[*refusal](err); a.batch || final {
+		if declined, final := errors.AsType[*refusal](err); final {
+			return a.declined(person, declined, known)
+		}
+		if a.batch {
 			return batchError(q, err)
 		}
 		person.say(acme.Sanitize(err.Error()))
 		ask = true
 	}
+}
+
+// declined ends the dialogue after an answer with which it cannot go on. That is
+// no mistake of the configuration; known says that a response file gave it.
+func (a *app) declined(person *asker, r *refusal, known bool) error {
+	if a.batch || known {
+		return fmt.Errorf("quickstart: %w; nothing was changed. To agree, set certd-agreement: true in the response file; else choose another CA", r)
+	}
+	person.say("You did not agree: " + r.Error() + ". Nothing was changed. Run certd quickstart again to agree to the terms, or to choose another CA.")
+	return errSaid
 }
 
 // batchError is why an answer cannot be used: a mistake in the response file, or
@@ -147,7 +160,7 @@ func (q question) start(s *setup) string {
 
 // prompt is the question as a person gets it now.
 func (q question) prompt(s *setup) prompt {
-	p := prompt{text: q.text(s), help: q.help(s), initial: q.start(s), yesNo: q.yesNo}
+	p := prompt{text: q.text(s), help: q.help(s), initial: q.start(s), yesNo: q.yesNo, url: q.url}
 	if q.choices != nil {
 		p.choices = q.choices(s)
 	}

@@ -26,6 +26,7 @@ func caQuestions() []question {
 			help:    say("Let's Encrypt is free and trusted everywhere; its staging CA is for trying things out, no browser trusts it."),
 			initial: (*setup).presentCA,
 			choices: (*setup).knownCAs,
+			url:     byURL,
 			take:    takeServer,
 		},
 		{
@@ -138,7 +139,7 @@ func (s *setup) knownCAs() []choice {
 	if name := s.presentCA(); !slices.ContainsFunc(out, func(c choice) bool { return c.value == name }) {
 		out = append(out, choice{name, name, "in conf/target"})
 	}
-	return append(out, choice{byURL, "another CA", "by the URL of its directory"})
+	return append(out, choice{byURL, "another CA", "type the URL of its directory"})
 }
 
 // takeServer takes a name of the list, url, or the URL itself as acmetool's

@@ -206,9 +206,12 @@ func TestQuickstartRefusal(t *testing.T) {
 		}
 		d.reply(turn.question, turn.menu)
 	}
-	d.expect("there can be no account")
-	if code := d.exit(); code == 0 {
-		t.Error("a refusal exits with 0")
+	d.expect("You did not agree: 127.0.0.1 makes accounts only for those who accept its terms of service, data:text/plain,Do%20what%20thou%20wilt. Nothing was changed. Run certd quickstart again to agree to the terms, or to choose another CA.")
+	if code := d.exit(); code != 1 {
+		t.Errorf("declining the terms: exit %d, want 1", code)
+	}
+	if strings.Contains(d.shown(), "certd-agreement") {
+		t.Errorf("a key of response files was shown:\n%s", plainText(d.shown()))
 	}
 	if tree := m.tree(); tree != "" {
 		t.Errorf("something was written:\n%s", tree)

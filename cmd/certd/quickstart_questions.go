@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"certd/acme"
 	"certd/challenge"
 	"certd/config"
 )
@@ -26,6 +27,7 @@ type question struct {
 	initial  func(*setup) string
 	choices  func(*setup) []choice
 	yesNo    bool
+	url      string // the choice in whose place a URL may be given
 	// take checks an answer and applies it to the setup. It returns the answer as
 	// it is kept; an error is told to who answered, who is then asked again.
 	take func(ctx context.Context, s *setup, answer string) (string, error)
@@ -79,7 +81,7 @@ func questions() []question {
 			id:   "agreement",
 			text: say("Do you agree to the CA's terms of service?"),
 			help: func(s *setup) string {
-				return fmt.Sprintf("An account at %s can be made only if you accept %s.", s.ca.Name, s.directory.Terms)
+				return fmt.Sprintf("%s makes accounts only for those who accept its terms: %s", s.ca.Name, acme.Sanitize(s.directory.Terms))
 			},
 			when:    func(s *setup) bool { return !s.account && s.directory != nil && s.directory.Terms != "" },
 			initial: func(s *setup) string { return yesOrNo(s.old["agreement"] == "yes") },
@@ -193,7 +195,7 @@ func takeEmail(_ context.Context, _ *setup, answer string) (string, error) {
 
 func takeAgreement(_ context.Context, s *setup, answer string) (string, error) {
 	if answer == "no" {
-		return "", &refusal{fmt.Errorf("without agreement to %s there can be no account at %s; choose another CA", s.directory.Terms, s.ca.Name)}
+		return "", &refusal{fmt.Errorf("%s makes accounts only for those who accept its terms of service, %s", s.ca.Name, acme.Sanitize(s.directory.Terms))}
 	}
 	return answer, nil
 }

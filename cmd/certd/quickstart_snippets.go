@@ -14,11 +14,12 @@ func (s *setup) snippet(thumbprint string) string {
 	method := s.answers["choose-method"]
 	switch method {
 	case challenge.MethodRedirector:
-		return "Nothing but the redirector may listen on port 80; your web server keeps port 443."
+		return "Nothing but the redirector may listen on port 80; your web server keeps 443."
 	case challenge.MethodListen:
 		return "Port 80 of this machine has to be free, and reachable from the Internet."
 	case challenge.MethodHook:
-		return fmt.Sprintf("Put a program that handles challenge-http-start and -stop into %s; see docs/challenges.md.", s.hookDir)
+		text := fmt.Sprintf("Put a program that handles challenge-http-start and -stop into %s; see docs/challenges.md.", s.image.inside(s.hookDir))
+		return strings.Join(wrap(text, ""), "\n")
 	}
 	servers := s.webServers()
 	if len(servers) == 0 {

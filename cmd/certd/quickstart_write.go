@@ -53,7 +53,11 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 	defer lock.Unlock()
 	r := &record{}
 	known := s.account
-	options := daemon.Options{Store: s.store, Log: a.log, UserAgent: s.userAgent,
+	log := a.log
+	if !a.batch && isTerminal(a.err) {
+		log = nil // the person has just agreed to what it would tell
+	}
+	options := daemon.Options{Store: s.store, Log: log, UserAgent: s.userAgent,
 		Answers: daemon.Answers{Contact: s.answers["enter-email"], Refused: s.answers["agreement"] == "no"}}
 	if r.account, err = daemon.Register(ctx, options, s.image.ca(s.ca)); err != nil {
 		return nil, fmt.Errorf("quickstart: %w; conf/ is as it was", err)
@@ -242,6 +246,9 @@ func (a *app) printRecord(s *setup, r *record) {
 	if len(r.todo) > 0 {
 		fmt.Fprintln(a.out, "\nLeft to you:")
 		for _, t := range r.todo {
+			if isTerminal(a.out) && strings.Contains(t, ": ") { // words, and no command to copy
+				t = strings.TrimSpace(strings.Join(wrap("  "+t, "    "), "\n"))
+			}
 			fmt.Fprintln(a.out, "  "+t)
 		}
 	}
@@ -253,7 +260,8 @@ func (a *app) printRecord(s *setup, r *record) {
 		when = ", once the system in " + string(s.image) + " runs"
 	}
 	fmt.Fprintf(a.out, "\nNext%s:\n  %s want www.example.com\n  %s status\n", when, command, command)
-	fmt.Fprintf(a.out, "\nKeys and certificates will be in %s/live/www.example.com/{privkey,fullchain}.\n", dir)
+	text := "Keys and certificates: " + dir + "/live/www.example.com/{privkey,fullchain}"
+	fmt.Fprintf(a.out, "\n%s\n", strings.Join(wrap(text, ""), "\n"))
 	if line := s.crontab(); line != "" {
 		fmt.Fprintf(a.out, "\nFor your crontab (crontab -e), since only root can install units:\n  %s\n", strings.TrimSpace(line))
 	}

@@ -6,11 +6,12 @@ SERVE    ?=
 MAINTAINER ?=
 PREFIX   ?= /usr/local
 DESTDIR  ?=
+DNS      ?= 1
 
 # The version is stamped by build/build.sh; a tree that git does not trust still builds.
 GOFLAGS  ?= -buildvcs=false
 
-export GO GOFLAGS FUZZTIME PREFIX DESTDIR MAINTAINER
+export GO GOFLAGS FUZZTIME PREFIX DESTDIR DNS MAINTAINER
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test check fuzz install deb deb-test clean
@@ -18,10 +19,11 @@ export GO GOFLAGS FUZZTIME PREFIX DESTDIR MAINTAINER
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build ## see it work against an embedded CA; SERVE=1 leaves it running
+demo: ## see it work against an embedded CA; SERVE=1 leaves it running
+	@DNS=0 build/build.sh
 	$(GO) run ./cmd/certd-demo -certd bin/certd $(if $(filter-out 0,$(SERVE)),-serve)
 
-build: ## bin/certd, a static binary
+build: ## bin/certd and bin/certd-dns, static binaries; DNS=0 leaves the second out
 	@build/build.sh
 
 test: ## everything CI runs: checks, race tests with real servers, fuzzing

@@ -83,6 +83,7 @@ done
 is "installs" pkg -i "$deb"
 is "says what to do next" says 'certd quickstart' "$work/dpkg"
 is "the program runs" inside /usr/bin/certd version
+is "the DNS helper runs" sh -c "chroot '$root' /usr/bin/certd-dns list | grep -q ^rfc2136"
 for name in /usr/share/man/man8/certd-want.8.gz /usr/share/bash-completion/completions/certd \
 	/usr/share/zsh/vendor-completions/_certd /usr/share/fish/vendor_completions.d/certd.fish \
 	/usr/lib/systemd/system/certd.timer /usr/lib/systemd/system/certd.service /usr/lib/sysusers.d/certd.conf \

@@ -55,7 +55,9 @@ gzip -9n <CHANGELOG.md >"$doc/changelog.gz"
 	echo
 	cat LICENSE
 	# What is linked in comes with its own.
-	"$GO" list -buildvcs=false -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/certd | sort -u |
+	for program in certd certd-dns; do
+		"$GO" -C cmd/$program list -buildvcs=false -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' .
+	done | sort -u |
 		while read -r module version dir; do
 			find "$dir" -maxdepth 1 -type f \( -iname 'LICEN[CS]E*' -o -iname 'COPYING*' -o -iname 'NOTICE*' \) | sort |
 				while read -r file; do

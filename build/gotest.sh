@@ -17,4 +17,5 @@ trap 'rm -rf "$bin"' EXIT
 {
 	CGO_ENABLED=1 "$GO" test -race -count=1 -json -timeout 12m "${@:-./...}" 2>&1
 	"$GO" -C tools test -json ./... 2>&1
+	CGO_ENABLED=0 "$GO" -C cmd/certd-dns test -trimpath -vet=off -json ./... 2>&1
 } | "$bin/testsum" ${RESULTS:+-record "$RESULTS"}

@@ -16,6 +16,8 @@ need caddy caddy
 need acmetool acmetool
 need pgrep procps
 need tmux tmux
+need named bind9
+need nsupdate bind9-dnsutils
 need openssl openssl
 need shellcheck shellcheck
 need groff groff-base
@@ -68,9 +70,11 @@ rm -f "$log"
 
 # Nor shall they start at the next boot: they are here for the tests alone.
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; then
-	for service in nginx haproxy apache2 caddy prometheus prometheus-node-exporter nagios4 nagios-nrpe-server; do
+	for service in nginx haproxy apache2 caddy prometheus prometheus-node-exporter nagios4 nagios-nrpe-server bind9; do
+		unit=$service
+		[ "$service" != bind9 ] || unit=named
 		case " $missing " in
-		*" $service"*) systemctl disable --quiet "$service" 2>/dev/null || true ;;
+		*" $service"*) systemctl disable --quiet "$unit" 2>/dev/null || true ;;
 		esac
 	done
 fi

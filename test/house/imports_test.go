@@ -126,3 +126,24 @@ func TestProductHasNoTestCA(t *testing.T) {
 	}
 	t.Error("there is no cmd/certd")
 }
+
+// TestNoProvidersInMainModule keeps lego, and the two hundred modules its DNS
+// providers bring along, in the module of cmd/certd-dns.
+func TestNoProvidersInMainModule(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"go.mod", "go.sum"} {
+		data, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, module := range []string{"go-acme/lego", "aws/aws-sdk", "Azure/azure-sdk", "cloudflare/cloudflare-go", "certd/cmd/certd-dns"} {
+			if strings.Contains(string(data), module) {
+				t.Errorf("%s mentions %s: DNS providers belong into cmd/certd-dns, a module of its own", name, module)
+			}
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(root, "cmd/certd-dns/go.mod"))
+	if err != nil || !strings.Contains(string(data), "\tgithub.com/go-acme/lego/v4 v4.35.2\n") {
+		t.Errorf("cmd/certd-dns/go.mod does not pin lego v4.35.2: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -14,7 +15,7 @@ import (
 
 func (a *app) quickstartCommand() *cobra.Command {
 	var expert bool
-	var root string
+	var root, bundle string
 	c := &cobra.Command{
 		Use:   "quickstart",
 		Short: "Set certd up by a few questions, or unattended from a response file",
@@ -27,25 +28,29 @@ With --batch nothing is asked: --response-file, or conf/responses of an earlier
 run, has to have the answers. acmetool's response files work as they are.`,
 		Example: `  certd quickstart
   certd quickstart --expert                 also key type, profile, self-test
-  certd quickstart --batch --response-file answers.yaml`,
+  certd quickstart --batch --response-file answers.yaml
+  certd quickstart --batch --response-file acmetool.yaml --ca-bundle /etc/ssl/internal.pem`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if root != "" {
-				var err error
-				if root, err = filepath.Abs(root); err != nil {
-					return usage("--root: %w", err)
+			for flag, path := range map[string]*string{"--root": &root, "--ca-bundle": &bundle} {
+				if *path != "" {
+					var err error
+					if *path, err = filepath.Abs(*path); err != nil {
+						return usage("%s: %w", flag, err)
+					}
 				}
 			}
-			return a.quickstart(cmd.Context(), root, expert)
+			return a.quickstart(cmd.Context(), root, bundle, expert)
 		},
 	}
 	c.Flags().BoolVar(&expert, "expert", false, "ask more: key type and size, profile, self-test, HAProxy")
+	c.Flags().StringVar(&bundle, "ca-bundle", "", "roots of a CA that this machine does not trust, a PEM `FILE`")
 	c.Flags().StringVar(&root, "root", "", "set up the system below `DIR`, an image, and leave this machine alone")
 	return c
 }
 
 // quickstart decides everything, and then does it.
-func (a *app) quickstart(ctx context.Context, root string, expert bool) error {
+func (a *app) quickstart(ctx context.Context, root, bundle string, expert bool) error {
 	s, err := a.newSetup(root, expert)
 	if err != nil {
 		return err
@@ -57,6 +62,10 @@ func (a *app) quickstart(ctx context.Context, root string, expert bool) error {
 		}
 	} else if !a.batch {
 		given = responses{} // the answers of last time are only defaults
+	}
+	if bundle != "" {
+		given = maps.Clone(given)
+		given["ca-bundle"] = bundle
 	}
 	person := newAsker(a.streams, ctx.Done())
 	if !a.batch {
@@ -95,7 +104,11 @@ func (a *app) settle(ctx context.Context, s *setup, q question, given responses,
 	case a.batch && (q.optional || q.expert):
 		answer = q.start(s)
 	case a.batch:
-		return &daemon.ConfigError{Err: fmt.Errorf("quickstart: no answer to %s (%s); add it to the response file", responseKey(q.id), q.text(s))}
+		remedy := "add it to the response file"
+		if q.id == "ca-bundle" {
+			remedy += ", or give --ca-bundle FILE: this machine does not trust the TLS certificate of " + s.ca.Directory
+		}
+		return &daemon.ConfigError{Err: fmt.Errorf("quickstart: no answer to %s (%s); %s", responseKey(q.id), q.text(s), remedy)}
 	}
 	ask := !known && !a.batch
 	for {

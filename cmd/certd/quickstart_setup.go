@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -131,6 +132,9 @@ func (s *setup) meet(ctx context.Context, ca config.CA) error {
 		return err
 	}
 	s.directory = directory
+	if file := os.Getenv("SSL_CERT_FILE"); s.custom && ca.Bundle == "" && filepath.IsAbs(file) {
+		s.ca.Bundle = s.image.inside(file) // what runs by itself will not have this environment
+	}
 	account, err := s.store.Account(ca.Directory)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

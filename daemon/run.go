@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"certd/challenge"
+	"certd/state"
 )
 
 const (
@@ -53,6 +54,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	if err != nil {
 		return errors.Join(err, closeAll(o.Sockets))
 	}
+	defer claim(ctx, o)()
 	l := newLoop(o, Reconcile)
 	l.fallback = &Fallback{view.Settings, view.Targets.Default}
 	l.know(view)
@@ -67,6 +69,22 @@ func Run(ctx context.Context, o RunOptions) error {
 	o.Log.Info("certd runs", "state", o.Store.Dir(), "schedule", view.Settings.Schedule, "listen", view.Settings.Listen,
 		"responder", l.responder.Addrs())
 	return l.run(ctx)
+}
+
+// claim tells certd want that there is a daemon, until the function that it
+// returns is called. That it cannot be told keeps nothing from working.
+func claim(ctx context.Context, o RunOptions) (release func()) {
+	lock, err := o.Store.LockDaemon(ctx)
+	switch locked, ok := errors.AsType[*state.LockedError](err); {
+	case ok:
+		o.Log.Warn("another certd run looks after the same state directory; one of them is enough", "process", locked.PID)
+	case err != nil:
+		o.Log.Warn("certd want cannot be told that there is a daemon", "err", err.Error())
+	}
+	if err != nil {
+		return func() {}
+	}
+	return func() { _ = lock.Unlock() } // it ends with the process, too
 }
 
 // A reconcileFunc makes one pass; it is Reconcile, or a test's.

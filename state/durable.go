@@ -19,11 +19,19 @@ import (
 //	link       symlink in tmp/, rename, fsync parent
 //	directory  mkdir in tmp/, fill, fsync, rename, fsync parent
 //	removal    rename into tmp/ (directories) or unlink, fsync parent
+//
+// A new target is linked in place of the rename, which would replace another one.
+// What is done under the lock for edits has its temporary files hidden in
+// desired/, since whoever takes the lock empties tmp/.
 type tree struct {
-	root  *os.Root
-	perms perms
-	step  func(op, path string) error // called before each step; nil means nobody looks
+	root   *os.Root
+	perms  perms
+	step   func(op, path string) error // called before each step; nil means nobody looks
+	hidden string                      // directory for temporary files, hidden there; empty is tmp/
 }
+
+// hiddenPrefix begins the names of temporary files beside others.
+const hiddenPrefix = ".certd-"
 
 // An entry is a file, or with link a symbolic link, of a directory being built.
 type entry struct {
@@ -42,7 +50,13 @@ func (t *tree) do(op, name string, f func() error) error {
 	return f()
 }
 
-func temp() string { return "tmp/" + rand.Text() }
+// temp is a new name for something that is being made.
+func (t *tree) temp() string {
+	if t.hidden != "" {
+		return path.Join(t.hidden, hiddenPrefix+rand.Text())
+	}
+	return "tmp/" + rand.Text()
+}
 
 // putFile makes name a file with this content. Nothing is written if it is one
 // already. keep says that a mode narrower than the rule's, set by somebody by
@@ -61,7 +75,7 @@ func (t *tree) putFile(name string, data []byte, keep bool) error {
 			r.file &= fi.Mode()
 		}
 	}
-	if err := t.replace(temp(), name, data, r); err != nil {
+	if err := t.replace(t.temp(), name, data, r); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil
@@ -77,6 +91,21 @@ func (t *tree) replace(temp, name string, data []byte, r rule) error {
 		t.root.Remove(temp) // best effort: the next lock empties tmp/
 	}
 	return err
+}
+
+// putNew makes name a file with this content, unless there is one: then the
+// error is fs.ErrExist, and nothing has changed.
+func (t *tree) putNew(name string, data []byte) error {
+	temp := t.temp()
+	err := t.create(temp, data, t.perms.at(name))
+	if err == nil {
+		err = t.do("link", temp+" -> "+name, func() error { return t.root.Link(temp, name) })
+	}
+	if err != nil {
+		t.root.Remove(temp) // best effort: the next lock for edits removes it
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return t.remove(temp) // and its directory is durable
 }
 
 // create writes a new, durable file that never had other owners or modes than
@@ -120,7 +149,7 @@ func (t *tree) own(f *os.File, name string, r rule, mode fs.FileMode) error {
 // putLink makes name a symbolic link to target, in place of whatever link was
 // there.
 func (t *tree) putLink(name, target string) error {
-	temp := temp()
+	temp := t.temp()
 	err := t.do("symlink", temp, func() error { return t.root.Symlink(target, temp) })
 	if err == nil {
 		err = t.rename(temp, name)
@@ -136,7 +165,7 @@ func (t *tree) putLink(name, target string) error {
 // an empty directory. check, if set, is shown the finished directory in tmp/ and
 // may refuse it.
 func (t *tree) putDir(name string, entries []entry, check func(temp string) error) error {
-	temp := temp()
+	temp := t.temp()
 	err := t.fill(temp, name, entries)
 	if err == nil && check != nil {
 		err = check(temp)
@@ -214,7 +243,7 @@ func (t *tree) remove(name string) error {
 // removeDir removes a directory and what is in it: at once for everybody who
 // looks, piece by piece in tmp/.
 func (t *tree) removeDir(name string) error {
-	temp := temp()
+	temp := t.temp()
 	err := t.rename(name, temp)
 	if err == nil {
 		err = t.syncDir(path.Dir(name))
@@ -256,9 +285,8 @@ func ReplaceFile(name string, data []byte, perm fs.FileMode) error {
 	}
 	defer root.Close()
 	base := filepath.Base(name)
-	t := &tree{root: root}
-	temp := ".certd-" + rand.Text()
-	if err := t.replace(temp, base, data, rule{file: perm, uid: -1, gid: -1}); err != nil {
+	t := &tree{root: root, hidden: "."}
+	if err := t.replace(t.temp(), base, data, rule{file: perm, uid: -1, gid: -1}); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -41,8 +42,12 @@ func lockStore(t testing.TB, dir string) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	edit, err := s.LockEdit(context.Background(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		if err := l.Unlock(); err != nil {
+		if err := errors.Join(edit.Unlock(), l.Unlock()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -45,6 +45,7 @@ type Lock struct {
 	store *Store
 	root  *os.Root
 	file  *os.File
+	slot  **Lock // where the store keeps it; nil if nothing is written under it
 }
 
 // Lock waits at most wait for the exclusive right to write; zero tries once. It
@@ -55,24 +56,31 @@ func (s *Store) Lock(ctx context.Context, wait time.Duration) (*Lock, error) {
 	if err := s.makeDir(); err != nil {
 		return nil, err
 	}
-	l, err := s.acquire(ctx, time.Now().Add(wait))
+	l, err := s.acquire(ctx, "lock", time.Now().Add(wait))
 	if err != nil {
 		return nil, err
 	}
 	if err := l.prepare(); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
-	s.mu.Lock()
-	s.held = l
-	s.mu.Unlock()
+	s.keep(l, &s.held)
 	return l, nil
+}
+
+// keep remembers a lock for those who write under it.
+func (s *Store) keep(l *Lock, slot **Lock) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.slot, *slot = slot, l
 }
 
 // Unlock gives the lock up. Nothing may be writing any more.
 func (l *Lock) Unlock() error {
-	l.store.mu.Lock()
-	l.store.held = nil
-	l.store.mu.Unlock()
+	if l.slot != nil {
+		l.store.mu.Lock()
+		*l.slot = nil
+		l.store.mu.Unlock()
+	}
 	return l.release()
 }
 
@@ -122,10 +130,10 @@ func (s *Store) makeDir() error {
 	return nil
 }
 
-// acquire takes the lock, trying until the deadline.
-func (s *Store) acquire(ctx context.Context, deadline time.Time) (*Lock, error) {
+// acquire takes the lock in the file of this name, trying until the deadline.
+func (s *Store) acquire(ctx context.Context, name string, deadline time.Time) (*Lock, error) {
 	for {
-		l, err := s.try()
+		l, err := s.try(name)
 		if !errors.Is(err, ErrLocked) || time.Until(deadline) <= 0 {
 			return l, err
 		}
@@ -134,13 +142,13 @@ func (s *Store) acquire(ctx context.Context, deadline time.Time) (*Lock, error) 
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return nil, fmt.Errorf("wait for %s: %w", s.Path("lock"), ctx.Err())
+			return nil, fmt.Errorf("wait for %s: %w", s.Path(name), ctx.Err())
 		}
 	}
 }
 
-// try takes the lock if it is free.
-func (s *Store) try() (_ *Lock, err error) {
+// try takes the lock in the file of this name if it is free.
+func (s *Store) try(name string) (_ *Lock, err error) {
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return nil, s.explain("lock", err)
@@ -153,7 +161,7 @@ func (s *Store) try() (_ *Lock, err error) {
 	if err := s.checkSafe(root); err != nil {
 		return nil, err
 	}
-	f, err := root.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, s.explain("lock", err)
 	}
@@ -164,15 +172,15 @@ func (s *Store) try() (_ *Lock, err error) {
 	}()
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, &LockedError{Path: s.Path("lock"), PID: holder(f)}
+		return nil, &LockedError{Path: s.Path(name), PID: holder(f)}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock %s (a file system without locks cannot hold a state directory): %w", s.Path("lock"), err)
+		return nil, fmt.Errorf("lock %s (a file system without locks cannot hold a state directory): %w", s.Path(name), err)
 	}
-	if err := s.checkSame(root, f); err != nil {
+	if err := s.checkSame(root, f, name); err != nil {
 		return nil, err
 	}
-	if err := give(f, s.perms.at("lock")); err != nil {
+	if err := give(f, s.perms.at(name)); err != nil {
 		return nil, fmt.Errorf("lock state directory: %w", err)
 	}
 	return &Lock{store: s, root: root, file: f}, nil
@@ -180,19 +188,19 @@ func (s *Store) try() (_ *Lock, err error) {
 
 // checkSame makes sure that what was locked is still what others will find: the
 // lock file, and the directory it is in, may have been replaced meanwhile.
-func (s *Store) checkSame(root *os.Root, f *os.File) error {
+func (s *Store) checkSame(root *os.Root, f *os.File, name string) error {
 	have, err := f.Stat()
 	if err != nil {
 		return fmt.Errorf("lock state directory: %w", err)
 	}
-	there, err := os.Lstat(s.Path("lock"))
+	there, err := os.Lstat(s.Path(name))
 	if err == nil && !there.Mode().IsRegular() {
-		return fmt.Errorf("%s is a %s, not a file: move it away", s.Path("lock"), kind(there.Mode()))
+		return fmt.Errorf("%s is a %s, not a file: move it away", s.Path(name), kind(there.Mode()))
 	}
 	if err != nil || !os.SameFile(have, there) {
-		return &LockedError{Path: s.Path("lock")} // replaced just now: try again
+		return &LockedError{Path: s.Path(name)} // replaced just now: try again
 	}
-	if mode := s.perms.at("lock").file; have.Mode() != mode {
+	if mode := s.perms.at(name).file; have.Mode() != mode {
 		if err := f.Chmod(mode); err != nil {
 			return s.explain("set the mode of", err)
 		}

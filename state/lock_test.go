@@ -68,7 +68,7 @@ func TestLockExcludes(t *testing.T) {
 	if _, err := other.Lock(ctx, time.Hour); !errors.Is(err, context.Canceled) {
 		t.Errorf("lock with a cancelled context: %v", err)
 	}
-	if err := other.WriteDesired("www.example.com", nil); !errors.Is(err, ErrNotLocked) {
+	if err := other.WriteConf("target", nil); !errors.Is(err, ErrNotLocked) {
 		t.Errorf("write without the lock: %v, want ErrNotLocked", err)
 	}
 }
@@ -120,13 +120,13 @@ func TestLockOfReplacedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	if err := s.checkSame(root, s.held.file); !errors.Is(err, ErrLocked) {
+	if err := s.checkSame(root, s.held.file, "lock"); !errors.Is(err, ErrLocked) {
 		t.Errorf("a lock file that was removed passes: %v", err)
 	}
 	if err := os.Symlink("conf", s.Path("lock")); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, "lock that is a link", s.checkSame(root, s.held.file), "not a file", "move it away")
+	wantError(t, "lock that is a link", s.checkSame(root, s.held.file, "lock"), "not a file", "move it away")
 }
 
 // TestLockEmptiesTemp, and nothing before the lock does.

@@ -203,7 +203,7 @@ func TestJournalRefuses(t *testing.T) {
 		o := testOrder(target)
 		for what, err := range map[string]error{
 			"OpenOrder": s.OpenOrder(o), "SaveAttempt": s.SaveAttempt(Attempt{Target: target}), "RemoveAttempt": s.RemoveAttempt(target),
-			"WriteDesired": s.WriteDesired(target, nil), "RemoveDesired": s.RemoveDesired(target), "WriteConf": s.WriteConf(target, nil),
+			"EditDesired": s.EditDesired(target, nil), "WriteConf": s.WriteConf(target, nil),
 			"RemoveEvent": s.RemoveEvent(target + "/.."),
 		} {
 			if !errors.Is(err, fs.ErrInvalid) {
@@ -289,7 +289,7 @@ func TestEvents(t *testing.T) {
 func TestDesiredAndConf(t *testing.T) {
 	t.Parallel()
 	s := lockedStore(t)
-	if err := s.WriteDesired("*.example.com", nil); err != nil {
+	if _, err := s.AddDesired("*.example.com", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.WriteConf("target", []byte("request: {}\n")); err != nil {
@@ -316,13 +316,8 @@ func TestDesiredAndConf(t *testing.T) {
 	if fi, err := os.Stat(s.Path("conf", "target")); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("a file closed by its owner was opened again: %v (%v)", fi, err)
 	}
-	for range 2 {
-		if err := s.RemoveDesired("*.example.com"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	symlink(t, "/etc/hostname", s.Path("desired", "link"))
-	wantError(t, "write in place of a link", s.WriteDesired("link", []byte("x")), "it is a link")
+	symlink(t, "/etc/hostname", s.Path("conf", "link"))
+	wantError(t, "write in place of a link", s.WriteConf("link", []byte("x")), "it is a link")
 }
 
 func FuzzJournal(f *testing.F) {

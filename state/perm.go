@@ -35,14 +35,14 @@ type rule struct {
 // perms is the table of modes: conf/perm merged over the defaults.
 type perms map[string]rule // by pattern
 
-// defaultPerms is acmetool's table, and the lock: whoever can open that could
+// defaultPerms is acmetool's table, and the locks: whoever can open one could
 // hold it for ever.
 func defaultPerms() perms {
 	public := rule{file: 0o644, dir: 0o755, uid: -1, gid: -1}
 	private := rule{file: 0o600, dir: 0o700, uid: -1, gid: -1}
 	return perms{
 		".": public, "conf": public, "desired": public, "certs": public, "live": public,
-		"accounts": private, "keys": private, "tmp": private, "certs/*/haproxy": private, "lock": private,
+		"accounts": private, "keys": private, "tmp": private, "certs/*/haproxy": private, "lock": private, editLock: private, daemonLock: private,
 	}
 }
 

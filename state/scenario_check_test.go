@@ -38,7 +38,7 @@ func checkModes(t testing.TB, what, dir string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(dir, path)
-		if err != nil || strings.HasPrefix(rel, "tmp/") || d.Type()&fs.ModeSymlink != 0 {
+		if err != nil || strings.HasPrefix(rel, "tmp/") || strings.HasPrefix(d.Name(), hiddenPrefix) || d.Type()&fs.ModeSymlink != 0 {
 			return err
 		}
 		fi, err := d.Info()

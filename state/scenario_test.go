@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"certd/acme"
 )
@@ -102,6 +101,9 @@ func (w *world) reconcile(t testing.TB, step func(op, path string) error) error 
 		return err
 	}
 	s.step = step
+	if err := w.edit(s); err != nil {
+		return err
+	}
 	l, err := s.Lock(context.Background(), 0)
 	if err != nil {
 		return err
@@ -336,9 +338,10 @@ func (w *world) checkLog(t testing.TB, what string, s *Store, snap *Snapshot) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	live, lastAccount := 0, ""
+	live, lastAccount, seen := 0, "", map[string]bool{}
 	for line := range strings.Lines(string(data)) {
 		kind, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+		seen[kind] = true
 		switch kind {
 		case "account", "account-key":
 			lastAccount = id
@@ -363,6 +366,7 @@ func (w *world) checkLog(t testing.TB, what string, s *Store, snap *Snapshot) {
 		}
 	}
 	w.checkAccount(t, what, s, lastAccount)
+	w.checkEdits(t, what, seen)
 }
 
 // settled runs reconcile until done, and once more to see that it writes nothing.
@@ -384,13 +388,10 @@ func (w *world) settled(t testing.TB, what string) {
 		t.Errorf("%s: a run with nothing to do: %v", what, err)
 	}
 	after := image(t, w.state(), true)
-	delete(before, "lock") // its holder's process ID came and went
-	delete(after, "lock")
 	sameImage(t, what+", a run with nothing to do", before, after)
-	if n := len(image(t, filepath.Join(w.state(), "tmp"), false)); n != 1 {
-		t.Errorf("%s: %d entries are left in tmp/", what, n-1)
+	for dir, want := range map[string]int{"tmp": 0, "desired": 1} {
+		if n := len(image(t, filepath.Join(w.state(), dir), false)) - 1; n != want {
+			t.Errorf("%s: %d entries are left in %s/, want %d", what, n, dir, want)
+		}
 	}
 }
-
-// deadline for child processes.
-const childTimeout = time.Minute

@@ -32,8 +32,9 @@ type Store struct {
 	dir   string // absolute
 	perms perms
 
-	mu   sync.Mutex // guards held
-	held *Lock      // nil while this store does not hold the lock
+	mu      sync.Mutex // guards the locks
+	held    *Lock      // nil while this store does not hold the lock
+	editing *Lock      // nil while this store does not hold the lock for edits
 
 	attempts sync.Mutex // held while a file of attempts/ is read, changed and written
 

@@ -127,7 +127,7 @@ func TestLinkedDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	symlink(t, outside, s.Path("desired"))
-	if err := s.WriteDesired("www.example.com", []byte("x")); err == nil {
+	if _, err := s.AddDesired("www.example.com", []byte("x")); err == nil {
 		t.Error("a target is written through a link that leaves the state directory")
 	}
 	if n := len(image(t, outside, false)); n != 1 {

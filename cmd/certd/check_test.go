@@ -59,8 +59,14 @@ func (s *checkSite) path(elem ...string) string { return s.store.Path(elem...) }
 func (s *checkSite) want(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
-		s.must(s.store.WriteDesired(name, []byte("satisfy: {names: ["+name+"]}\n")))
+		s.target(name, "satisfy: {names: ["+name+"]}\n")
 	}
+}
+
+// target writes a file of desired/.
+func (s *checkSite) target(name, text string) {
+	s.t.Helper()
+	s.must(os.WriteFile(s.path("desired", name), []byte(text), 0o644))
 }
 
 // certificate publishes a certificate that began some time ago and lasts, and
@@ -146,7 +152,7 @@ func TestCheckFindings(t *testing.T) {
 	}{
 		{"all is well", "", func(s *checkSite) { s.good(www); s.counters(time.Hour) }, 0, "CERTD OK: 1 name, the first to expire is www.example.com in 69 days |"},
 		{"wanted by a wildcard", "", func(s *checkSite) {
-			s.must(s.store.WriteDesired("w", []byte("satisfy: {names: ['*.example.com']}\n")))
+			s.target("w", "satisfy: {names: ['*.example.com']}\n")
 			s.certificate("*.example.com", []string{"*.example.com"}, 20*day, 90*day)
 		}, 0, "OK"},
 		{"nothing is wanted", "", func(*checkSite) {}, 3, "UNKNOWN: nothing is wanted in"},
@@ -155,7 +161,7 @@ func TestCheckFindings(t *testing.T) {
 		{"expired", "", func(s *checkSite) { s.want(www); s.certificate(www, []string{www}, 92*day+time.Hour, 90*day) }, 2, "CRITICAL: www.example.com expired 2 days ago"},
 		{"renewal is just due", "", func(s *checkSite) { s.want(www); s.certificate(www, []string{www}, 60*day+time.Hour, 90*day) }, 0, "OK"},
 		{"renewal late by its own margin", "", func(s *checkSite) {
-			s.must(s.store.WriteDesired("w", []byte("satisfy: {names: ["+www+"], margin: 4}\n")))
+			s.target("w", "satisfy: {names: ["+www+"], margin: 4}\n")
 			s.certificate(www, []string{www}, 85*day, 90*day)
 		}, 0, "OK"},
 		{"six days", "", func(s *checkSite) { s.want(www); s.certificate(www, []string{www}, 5*day, 6*day) }, 1, "WARNING: www.example.com expires in 23 hours"},
@@ -201,7 +207,7 @@ func TestCheckFindings(t *testing.T) {
 		{"hook event long waiting", "", func(s *checkSite) { s.good(www); s.event(0, 2*time.Hour, www) }, 1, "not delivered for 2 hours"},
 		{"servers about to serve an old one", "", func(s *checkSite) { s.good(www); s.event(9, 16*day, www) }, 2, "not delivered for 16 days"},
 		{"hook event of another name", www, func(s *checkSite) { s.good(www); s.good("b.example.com"); s.event(2, 2*time.Hour, "b.example.com") }, 0, "hooks_pending=0;"},
-		{"target with a mistake", "", func(s *checkSite) { s.good(www); s.must(s.store.WriteDesired("bad", []byte("satisfy: ["))) }, 1, "a target is not worked on: desired/bad"},
+		{"target with a mistake", "", func(s *checkSite) { s.good(www); s.target("bad", "satisfy: [") }, 1, "a target is not worked on: desired/bad"},
 		{"settings with a mistake", "", func(s *checkSite) { s.good(www); s.must(s.store.WriteConf("certd.yaml", []byte("nonsense: 1\n"))) }, 1, "nothing is renewed, the configuration cannot be used"},
 		{"settings with a mistake and an expired one", "", func(s *checkSite) {
 			s.certificate(www, []string{www}, 91*day, 90*day)

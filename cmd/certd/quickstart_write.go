@@ -46,7 +46,7 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 	if err := s.services.check(s); err != nil {
 		return nil, &daemon.ConfigError{Err: fmt.Errorf("quickstart: %w; nothing was changed", err)}
 	}
-	lock, err := daemon.Lock(ctx, s.store, a.lockWait(), a.log)
+	lock, err := daemon.Lock(ctx, s.store, a.editWait(), a.log)
 	if err != nil {
 		return nil, err
 	}

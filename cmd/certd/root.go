@@ -186,6 +186,7 @@ func (a *app) lockWait() time.Duration {
 	return 30 * time.Second
 }
 
-// editWait is how long want and unwant wait, also in scripts: beside a daemon a
-// pass may just be running, and is soon over.
+// editWait is how long want and quickstart wait for the pass of another certd, also in scripts:
+// beside a daemon one may just be running, and is soon over. Other edits take
+// turns for no longer than it takes to write a file.
 func (a *app) editWait() time.Duration { return max(a.lockWait(), 10*time.Second) }

@@ -40,7 +40,7 @@ func (a *app) unwant(ctx context.Context, names []string) error {
 	if missing(store) {
 		return fmt.Errorf("state directory %s does not exist: nothing is wanted there; is --state right?", store.Dir())
 	}
-	lock, err := daemon.Lock(ctx, store, a.editWait(), a.log)
+	lock, err := store.LockEdit(ctx, a.editWait())
 	if err != nil {
 		return err
 	}
@@ -80,23 +80,20 @@ func (a *app) removeFrom(store *state.Store, t *config.Target, names []string, f
 	if len(removed) == 0 {
 		return nil
 	}
-	data, err := store.ReadDesired(t.File)
+	left := 0
+	err := store.EditDesired(t.File, func(old []byte) (data []byte, err error) {
+		data, left, err = config.RemoveNames(t.File, old, names)
+		if left == 0 {
+			data = nil
+		}
+		return data, err
+	})
 	if err != nil {
-		return fmt.Errorf("read target %s: %w", t.File, err)
-	}
-	data, left, err := config.RemoveNames(t.File, data, names)
-	if err != nil {
-		return fmt.Errorf("edit target %s: %w", t.File, err)
+		return err
 	}
 	if left == 0 {
-		if err := store.RemoveDesired(t.File); err != nil {
-			return err
-		}
 		fmt.Fprintf(a.out, "removed %s from desired/%s; it had no other names and is gone\n", strings.Join(removed, " "), t.File)
 		return nil
-	}
-	if err := store.WriteDesired(t.File, data); err != nil {
-		return err
 	}
 	fmt.Fprintf(a.out, "removed %s from desired/%s\n", strings.Join(removed, " "), t.File)
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,7 +23,11 @@ func (a *app) wantCommand() *cobra.Command {
 		Use:   "want NAME...",
 		Short: "Record names as one wanted certificate, then obtain it",
 		Long: `Records one target with these names, which is one certificate, in desired/ and
-reconciles it. Nothing is written if a target already covers all the names.`,
+reconciles it. Nothing is written if a target already covers all the names.
+
+If another certd is at work for more than 10 seconds, the target is recorded all the
+same. Beside certd run that is enough: it takes the target up, and the exit code is 0.
+Otherwise the code is 75, and the next reconcile takes it up.`,
 		Example: `  certd want www.example.com example.com
   certd want --challenge webroot --no-reconcile www.example.com`,
 		Args: cobra.MinimumNArgs(1),
@@ -35,12 +40,14 @@ reconciles it. Nothing is written if a target already covers all the names.`,
 				return err
 			}
 			if !noReconcile {
-				return a.reconcileAndReport(cmd.Context(), pass{targets: []string{file}, format: format, wait: a.editWait()})
-			}
-			if format == "json" {
-				if err := a.printJSON([]resultRow{}); err != nil {
-					return err
+				err := a.reconcileAndReport(cmd.Context(), pass{targets: []string{file}, format: format, wait: a.editWait()})
+				if locked, ok := errors.AsType[*state.LockedError](err); ok {
+					return a.later(file, format, locked)
 				}
+				return err
+			}
+			if err := a.later(file, format, nil); err != nil {
+				return err
 			}
 			view, err := a.look()
 			if err != nil {
@@ -90,7 +97,7 @@ func (a *app) want(ctx context.Context, args []string, opts config.NewTarget, fo
 	if t, err := covered(store, opts); t != nil || err != nil {
 		return a.sayCovered(store, t, opts, format), err
 	}
-	lock, err := daemon.Lock(ctx, store, a.editWait(), a.log)
+	lock, err := store.LockEdit(ctx, a.editWait())
 	if err != nil {
 		return "", err
 	}
@@ -104,6 +111,38 @@ func (a *app) want(ctx context.Context, args []string, opts config.NewTarget, fo
 	}
 	a.log.Info("recorded", "target", file, "names", strings.Join(names, " "))
 	return file, nil
+}
+
+// later says who takes up a target that this process does not reconcile: the
+// daemon, if there is one, since it watches desired/. Without one it is an error
+// that another certd is at work, as locked says; nil means that nobody tried.
+func (a *app) later(file, format string, locked *state.LockedError) error {
+	store, err := a.store()
+	if err != nil {
+		return err
+	}
+	pid, watched := store.Daemon()
+	if !watched && locked != nil {
+		return fmt.Errorf("desired/%s is recorded and left to the next reconcile: %w", file, locked)
+	}
+	if format == "json" {
+		if watched {
+			a.log.Info("left to certd run", "target", file, "process", pid)
+		}
+		return a.printJSON([]resultRow{})
+	}
+	if watched {
+		fmt.Fprintf(a.out, "certd run%s takes desired/%s up; certd status shows how it stands\n", process(pid), file)
+	}
+	return nil
+}
+
+// process names a process in brackets, if its number is known.
+func process(pid int) string {
+	if pid == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (process %d)", pid)
 }
 
 // covered looks for a target that has all the names and the label that a new

@@ -39,6 +39,11 @@ func Fill(dir, directory string, ca *CA, names []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	edit, err := store.LockEdit(context.Background(), time.Minute)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, edit.Unlock()) }()
 	account, err := account(store, directory)
 	if err != nil {
 		return err
@@ -100,7 +105,11 @@ func publish(store *state.Store, c *Issued, account, directory, name string) err
 	if err != nil {
 		return err
 	}
-	return errors.Join(store.Link(name, id), store.WriteDesired(name, nil))
+	if _, err := os.Lstat(store.Path("desired", name)); err == nil {
+		return store.Link(name, id)
+	}
+	_, err = store.AddDesired(name, nil)
+	return errors.Join(store.Link(name, id), err)
 }
 
 // TempDir returns a new directory that is removed after the test, in memory where

@@ -24,6 +24,10 @@ const (
 	mostPause  = 24 * time.Hour
 )
 
+// ErrNoRenewalInfo reports that a CA offers no renewal information at all. It
+// comes wrapped in a *Problem.
+var ErrNoRenewalInfo = errors.New("the CA offers no renewal information")
+
 // errNoWindow is why an answer says nothing about renewal.
 var errNoWindow = errors.New("no usable renewal information")
 
@@ -74,7 +78,7 @@ func (c *Client) RenewalInfo(ctx context.Context, certID string) (*RenewalInfo, 
 		return nil, err
 	}
 	if d.RenewalInfo == "" {
-		return nil, c.problem(r, nil, fmt.Errorf("%w: the CA offers none", errNoWindow))
+		return nil, c.problem(r, nil, fmt.Errorf("%w: %w", errNoWindow, ErrNoRenewalInfo))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(d.RenewalInfo, "/")+"/"+certID, nil)
 	if err != nil {

@@ -124,7 +124,7 @@ func TestRenewalInfoUnreachable(t *testing.T) {
 	ca, _ := newFake(t)
 	ca.json("/dir", 200, ca.directory(map[string]any{"renewalInfo": ""}))
 	c := ca.client(t, nil)
-	if _, err := c.RenewalInfo(t.Context(), "AQ.AQ"); !LastingRenewalError(err) || !strings.Contains(err.Error(), "offers none") {
+	if _, err := c.RenewalInfo(t.Context(), "AQ.AQ"); !LastingRenewalError(err) || !errors.Is(err, ErrNoRenewalInfo) {
 		t.Errorf("a CA without renewal information: %v", err)
 	}
 	if _, err := c.RenewalInfo(t.Context(), "../../x"); !LastingRenewalError(err) {

@@ -77,7 +77,10 @@ func (v *View) wanted(link string, t *config.Target, a plan.Action) NameStatus {
 	if s.CA == "" {
 		s.CA = v.nickname(a.CA)
 	}
-	if s.Certificate != nil {
+	switch {
+	case s.Certificate != nil && s.Certificate.ID == a.CertID:
+		s.RenewAt = a.Due
+	case s.Certificate != nil:
 		s.RenewAt = plan.RenewAt(s.Certificate.NotBefore, s.Certificate.NotAfter, t.Margin)
 	}
 	switch {

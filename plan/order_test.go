@@ -262,10 +262,9 @@ func TestSuggested(t *testing.T) {
 		60 * day:    "x keep cert=c1: renews 2027-01-19, as the CA suggested",
 		79 * day:    "x keep cert=c1: renews 2027-01-09",
 	} {
-		a := one(t, Input{
-			Targets: []*config.Target{target("x", "a.example.com")}, RenewAt: map[string]time.Time{"c1": noon().Add(drawn)},
-			State: snapshot("a.example.com=c1", cert("c1", "a.example.com", 10*day, 90*day)),
-		})
+		s := snapshot("a.example.com=c1", cert("c1", "a.example.com", 10*day, 90*day))
+		s.Renewals["c1"] = state.Renewal{ID: "c1", Chosen: noon().Add(drawn)}
+		a := one(t, Input{Targets: []*config.Target{target("x", "a.example.com")}, State: s})
 		if got := brief(a); got != want {
 			t.Errorf("drawn %v from now: got %s, want %s", drawn, got, want)
 		}

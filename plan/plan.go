@@ -159,6 +159,10 @@ func (p *planner) action(w *want) Action {
 		return a
 	}
 	need := p.need(w, best)
+	a.Due, a.DueBy = need.due, need.by
+	if best != nil {
+		a.Explanation = p.explanation(best)
+	}
 	open := p.open(w)
 	if need.cause == CauseNone && open == nil {
 		return p.settled(a, best, need)

@@ -44,7 +44,8 @@ func published(after time.Duration) func(*state.Certificate) {
 
 // snapshot puts certificates on disk, and links each "name=id".
 func snapshot(links string, certs ...*state.Certificate) *state.Snapshot {
-	s := &state.Snapshot{Certificates: map[string]*state.Certificate{}, Live: map[string]string{}, Attempts: map[string]state.Attempt{}}
+	s := &state.Snapshot{Certificates: map[string]*state.Certificate{}, Live: map[string]string{}, Attempts: map[string]state.Attempt{},
+		Renewals: map[string]state.Renewal{}}
 	for _, c := range certs {
 		s.Certificates[c.ID] = c
 	}

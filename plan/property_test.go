@@ -56,7 +56,7 @@ func (w world) cert(id string) *state.Certificate {
 }
 
 func (w world) input() Input {
-	in := Input{Now: noon(), State: snapshot(""), Force: map[string]bool{}, RenewAt: map[string]time.Time{}}
+	in := Input{Now: noon(), State: snapshot(""), Force: map[string]bool{}, NextRun: pick(w, time.Time{}, noon().Add(6*time.Hour))}
 	seen := map[string]bool{}
 	for range w.IntN(6) {
 		if f := w.file(); !seen[f] {
@@ -68,7 +68,7 @@ func (w world) input() Input {
 		id := fmt.Sprintf("c%02d", i)
 		in.State.Certificates[id] = w.cert(id)
 		if w.IntN(5) == 0 {
-			in.RenewAt[id] = w.time()
+			in.State.Renewals[id] = state.Renewal{ID: id, Chosen: w.time(), Doubted: w.IntN(3) == 0, Explanation: pick(w, "", "https://ca/\n")}
 		}
 	}
 	for _, n := range w.names() {

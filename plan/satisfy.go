@@ -118,7 +118,7 @@ func (p *planner) need(w *want, best *state.Certificate) need {
 		return n
 	}
 	n := need{}
-	n.due, n.by = p.due(best, w.Margin)
+	n.due, n.by = p.due(w, best)
 	switch {
 	case !n.due.After(p.Now):
 		n.cause, n.words = n.by, p.sayDue(best, n)

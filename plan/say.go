@@ -22,11 +22,14 @@ func (p *planner) sayExpires(notAfter time.Time) string {
 
 // sayDue says why a certificate is to be renewed now.
 func (p *planner) sayDue(c *state.Certificate, n need) string {
-	by := "renewal due since "
-	if n.by == CauseARI {
-		by = "the CA suggested renewal at "
+	text := "renewal due since " + minute(n.due)
+	if chosen := p.State.Renewals[c.ID].Chosen; n.by == CauseARI {
+		text = "the CA suggested renewal at " + minute(chosen)
+		if chosen.After(p.Now) {
+			text += ", before the next run"
+		}
 	}
-	return p.sayExpires(c.NotAfter) + "; " + by + minute(n.due)
+	return p.sayExpires(c.NotAfter) + "; " + text + p.sayExplained(c)
 }
 
 // sayRenews says when a certificate will be renewed: "renews 2026-12-20".
@@ -38,7 +41,20 @@ func (p *planner) sayRenews(c *state.Certificate, n need) string {
 	if n.by == CauseARI {
 		s += ", as the CA suggested"
 	}
-	return s
+	return s + p.sayExplained(c)
+}
+
+// explanation is the URL by which the CA explains when it suggests renewal.
+func (p *planner) explanation(c *state.Certificate) string {
+	return oneLine(acme.Sanitize(p.State.Renewals[c.ID].Explanation))
+}
+
+// sayExplained points to the explanation, if there is one.
+func (p *planner) sayExplained(c *state.Certificate) string {
+	if url := p.explanation(c); url != "" {
+		return "; see " + url
+	}
+	return ""
 }
 
 // sayRelink says which links are to be switched.

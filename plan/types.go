@@ -17,9 +17,10 @@ type Input struct {
 	Settings *config.Settings // for the CAs; nil means the defaults
 	State    *state.Snapshot  // what there is; nil means nothing
 	Force    map[string]bool  // targets, by File, to renew now although they are not due
-	// RenewAt has instants that were drawn from a CA's renewal information
-	// (RFC 9773 §4.2), by certificate ID. Nil without any.
-	RenewAt map[string]time.Time
+	// NextRun is when certd is started next; zero if a daemon wakes at the very
+	// moment something is due. What a CA suggests for a moment before it is done
+	// now (RFC 9773 §4.2).
+	NextRun time.Time
 	// Unread are targets, by File, that are wanted but whose file could not be
 	// read, as config.Targets.Unread has them: Stale leaves their orders alone.
 	Unread map[string]bool
@@ -62,6 +63,10 @@ type Action struct {
 	Reason string    // in words, one line
 	At     time.Time // UTC: when the next thing is due; for order, resume and relink the moment given to Compute; never zero
 	CertID string    // best certificate on disk; empty if none satisfies the target
+
+	Due         time.Time // UTC: when that certificate is to be renewed; zero without one
+	DueBy       Cause     // what decides Due: CauseExpiry or CauseARI
+	Explanation string    // URL by which the CA explains its suggested window, for people; empty without
 
 	// Links are the live names this target owns, sorted, and Stale those of them
 	// that do not point to CertID yet (set even when Kind is order). Stale is

@@ -2,8 +2,6 @@ package plan
 
 import (
 	"time"
-
-	"certd/state"
 )
 
 const (
@@ -39,20 +37,4 @@ func RenewAt(notBefore, notAfter time.Time, marginDays int) time.Time {
 		before = min(defaultMargin, before)
 	}
 	return notAfter.Add(-before).UTC()
-}
-
-// due returns when a certificate is to be renewed, and what decides it: the
-// instant drawn from the CA's window, or RenewAt without one or if that
-// instant would leave less than a twentieth of the lifetime and is the later.
-func (p *planner) due(c *state.Certificate, marginDays int) (time.Time, Cause) {
-	own := RenewAt(c.NotBefore, c.NotAfter, marginDays)
-	drawn, ok := p.RenewAt[c.ID]
-	if !ok {
-		return own, CauseExpiry
-	}
-	latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 20)
-	if drawn.After(latest) && own.Before(drawn) {
-		return own, CauseExpiry
-	}
-	return drawn.UTC(), CauseARI
 }

@@ -4,8 +4,6 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
-
-	"certd/state"
 )
 
 // noon is the now of most tests.
@@ -76,35 +74,6 @@ func TestRenewAtProperties(t *testing.T) {
 			t.Fatalf("lifetime %v, margin %d: renewed in the first two thirds", lifetime, margin)
 		case margin > 0 && left > time.Duration(margin)*day:
 			t.Fatalf("lifetime %v, margin %d: renewed %v before the end", lifetime, margin, left)
-		}
-	}
-}
-
-// TestDue holds rules 1 to 3 of when to renew.
-func TestDue(t *testing.T) {
-	t.Parallel()
-	c := &state.Certificate{ID: "c", NotBefore: noon(), NotAfter: noon().Add(90 * day)}
-	for _, tt := range []struct {
-		name  string
-		drawn time.Duration // after notBefore; 0 means the CA offers nothing
-		want  time.Duration
-		cause Cause
-	}{
-		{"no advice", 0, 60 * day, CauseExpiry},
-		{"advice is earlier", 40 * day, 40 * day, CauseARI},
-		{"advice is later", 70 * day, 70 * day, CauseARI},
-		{"advice leaves a twentieth", 90*day - 90*day/20, 90*day - 90*day/20, CauseARI},
-		{"advice leaves less", 90*day - 90*day/20 + time.Second, 60 * day, CauseExpiry},
-		{"advice after the end", 900 * day, 60 * day, CauseExpiry},
-		{"advice before the beginning", -day, -day, CauseARI},
-	} {
-		in := Input{Now: noon()}
-		if tt.drawn != 0 {
-			in.RenewAt = map[string]time.Time{"c": noon().Add(tt.drawn)}
-		}
-		got, cause := newPlanner(in).due(c, 0)
-		if got.Sub(noon()) != tt.want || cause != tt.cause {
-			t.Errorf("%s: got %v after the beginning by %q, want %v by %q", tt.name, got.Sub(noon()), cause, tt.want, tt.cause)
 		}
 	}
 }

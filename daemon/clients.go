@@ -130,7 +130,7 @@ func (c *clients) account(ctx context.Context, ca config.CA, client *acme.Client
 	if err != nil {
 		return err
 	}
-	a.EABKeyID = ca.EABKeyID
+	a.EABKeyID, a.Terms = ca.EABKeyID, directory.Terms
 	if err := c.keep(a, made); err != nil {
 		return err
 	}

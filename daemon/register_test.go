@@ -27,7 +27,8 @@ func TestRegister(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			options := acmetest.Options{}
+			const terms = "https://ca.example/terms/1"
+			options := acmetest.Options{Wrap: acmetest.Terms(func() string { return terms })}
 			if tt.eab {
 				options.RequireEAB = map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
 			}
@@ -55,6 +56,9 @@ func TestRegister(t *testing.T) {
 			}
 			if err != nil || first.URL == "" || len(first.Thumbprint) != 43 {
 				t.Fatalf("registered %+v, %v; want a URL and a thumbprint", first, err)
+			}
+			if a, err := store.Account(ca.URL()); err != nil || a.Terms != terms {
+				t.Errorf("the account keeps the terms %q (%v), want %q", a.Terms, err, terms)
 			}
 			ca.ResetRequests()
 			second, err := daemon.Register(t.Context(), o, entry)

@@ -198,5 +198,19 @@ func (a *authority) checkAccount(ctx context.Context, client *acme.Client) {
 		a.add("account", Warning, fmt.Sprintf("the CA calls it %s, and on disk it is %s", found.URL, a.account.URL), "see whether accounts/ was restored from another machine")
 	default:
 		a.add("account", OK, found.URL+" is known to the CA", "")
+		a.checkTerms()
+	}
+}
+
+// checkTerms compares the CA's terms of service with those agreed to, by their
+// URL: CAs give a new version a new one. Of some accounts it is not known.
+func (a *authority) checkTerms() {
+	switch agreed, now := a.account.Terms, a.directory.Terms; {
+	case agreed == "" || now == "":
+	case agreed == now:
+		a.add("terms", OK, "agreed to "+now, "")
+	default:
+		a.add("terms", Warning, "the CA now has "+now+"; agreed to were "+agreed,
+			"read them, then run certd quickstart, which asks whether you agree; unattended: certd-agreement: true in its response file")
 	}
 }

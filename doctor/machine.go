@@ -91,8 +91,9 @@ func (r *run) entries() {
 		}
 		r.add("broken entries", b.Path, Failure, oneLine(b.Err), "mend it, or move it out of the state directory")
 	}
-	if n := len(r.snapshot.Pending); n > 0 {
-		e := r.snapshot.Pending[0]
+	failed := slices.DeleteFunc(slices.Clone(r.snapshot.Pending), func(e state.Event) bool { return e.LastError == "" }) // else it is only new
+	if n := len(failed); n > 0 {
+		e := failed[0]
 		r.add("hook events", "", Warning, fmt.Sprintf("%d not delivered to every hook, the oldest %s: %s", n, e.Event, e.LastError),
 			"mend the hook; certd reconcile tries again")
 	}

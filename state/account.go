@@ -17,6 +17,7 @@ type accountFile struct {
 	Contacts  []string `json:"contacts"`
 	OrdersURL string   `json:"orders"`
 	EABKeyID  string   `json:"eab_kid"`
+	Terms     string   `json:"terms_agreed"`
 }
 
 // Accounts returns every account with its private key, by ID. The error is that
@@ -90,7 +91,7 @@ func loadAccount(root *os.Root, id string) (*Account, []Broken) {
 	if err != nil {
 		return a, []Broken{{Path: dir + "/account.json", Err: err}}
 	}
-	a.URL, a.Contacts, a.OrdersURL, a.EABKeyID = file.URL, file.Contacts, file.OrdersURL, file.EABKeyID
+	a.URL, a.Contacts, a.OrdersURL, a.EABKeyID, a.Terms = file.URL, file.Contacts, file.OrdersURL, file.EABKeyID, file.Terms
 	return a, nil
 }
 
@@ -196,7 +197,7 @@ func (s *Store) SaveAccount(a *Account) error {
 	if err != nil {
 		return fmt.Errorf("save account: %w", err)
 	}
-	data, err := encodeJSON(accountFile{Directory: a.Directory, URL: a.URL, Contacts: a.Contacts, OrdersURL: a.OrdersURL, EABKeyID: a.EABKeyID})
+	data, err := encodeJSON(accountFile{Directory: a.Directory, URL: a.URL, Contacts: a.Contacts, OrdersURL: a.OrdersURL, EABKeyID: a.EABKeyID, Terms: a.Terms})
 	if err != nil {
 		return fmt.Errorf("save account: %w", err)
 	}

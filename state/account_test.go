@@ -34,6 +34,7 @@ func TestSaveAccount(t *testing.T) {
 		t.Errorf("an account that the CA does not know has an account.json: %v", err)
 	}
 	a.URL, a.Contacts, a.OrdersURL, a.EABKeyID = "https://ca.example/acct/1", []string{"mailto:ops@example.com"}, "https://ca.example/acct/1/orders", "kid"
+	a.Terms = "https://ca.example/terms"
 	if err := s.SaveAccount(a); err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +47,7 @@ func TestSaveAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.ID != a.ID || got.URL != a.URL || !slices.Equal(got.Contacts, a.Contacts) || got.OrdersURL != a.OrdersURL || got.EABKeyID != a.EABKeyID {
+	if got.ID != a.ID || got.URL != a.URL || !slices.Equal(got.Contacts, a.Contacts) || got.OrdersURL != a.OrdersURL || got.EABKeyID != a.EABKeyID || got.Terms != a.Terms {
 		t.Errorf("read back as %+v, want %+v", got, a)
 	}
 	if !got.Key.(*ecdsa.PrivateKey).Equal(a.Key) {

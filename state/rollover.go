@@ -104,7 +104,7 @@ func (s *Store) finishRollover(a *Account) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := &Account{Directory: a.Directory, Key: a.Next, URL: a.URL, Contacts: a.Contacts, OrdersURL: a.OrdersURL, EABKeyID: a.EABKeyID}
+	now := &Account{Directory: a.Directory, Key: a.Next, URL: a.URL, Contacts: a.Contacts, OrdersURL: a.OrdersURL, EABKeyID: a.EABKeyID, Terms: a.Terms}
 	if now.ID, err = a.under(a.Next); err != nil {
 		return nil, err
 	}

@@ -70,6 +70,7 @@ type Account struct {
 	Contacts  []string      // such as "mailto:ops@example.com"
 	OrdersURL string        // RFC 8555 §7.1.2.1; empty if the CA has none
 	EABKeyID  string        // of the external account binding; empty without
+	Terms     string        // URL of the terms of service that were agreed to; empty if not known
 	Next      crypto.Signer // key of a rollover that has begun, which the CA may have by now; nil without
 	Old       *Account      // whose key this one's has replaced at the CA, for FinishRollover; nil without
 }

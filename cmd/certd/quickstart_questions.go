@@ -69,6 +69,12 @@ func questions() []question {
 			yesNo:    true,
 			take:     takeUnlikely,
 		},
+	}, accountQuestions(), keyQuestions(), hookQuestions(), serviceQuestions())
+}
+
+// accountQuestions are about the account at the CA.
+func accountQuestions() []question {
+	return []question{
 		{
 			id:      "enter-email",
 			text:    say("E-mail address for the CA, or none:"),
@@ -81,14 +87,19 @@ func questions() []question {
 			id:   "agreement",
 			text: say("Do you agree to the CA's terms of service?"),
 			help: func(s *setup) string {
+				if s.newTerms() {
+					return fmt.Sprintf("%s has other terms now than you agreed to: %s in place of %s", s.ca.Name, acme.Sanitize(s.directory.Terms), acme.Sanitize(s.agreed))
+				}
 				return fmt.Sprintf("%s makes accounts only for those who accept its terms: %s", s.ca.Name, acme.Sanitize(s.directory.Terms))
 			},
-			when:    func(s *setup) bool { return !s.account && s.directory != nil && s.directory.Terms != "" },
-			initial: func(s *setup) string { return yesOrNo(s.old["agreement"] == "yes") },
+			when: func(s *setup) bool {
+				return s.newTerms() || !s.account && s.directory != nil && s.directory.Terms != ""
+			},
+			initial: func(s *setup) string { return yesOrNo(s.old["agreement"] == "yes" && !s.newTerms()) },
 			yesNo:   true,
 			take:    takeAgreement,
 		},
-	}, keyQuestions(), hookQuestions(), serviceQuestions())
+	}
 }
 
 // keyQuestions are about keys, for experts.
@@ -194,7 +205,7 @@ func takeEmail(_ context.Context, _ *setup, answer string) (string, error) {
 }
 
 func takeAgreement(_ context.Context, s *setup, answer string) (string, error) {
-	if answer == "no" {
+	if answer == "no" && !s.newTerms() { // an account that there is stays
 		return "", &refusal{fmt.Errorf("%s makes accounts only for those who accept its terms of service, %s", s.ca.Name, acme.Sanitize(s.directory.Terms))}
 	}
 	return answer, nil

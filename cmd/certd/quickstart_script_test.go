@@ -50,9 +50,14 @@ func TestQuickstartScripts(t *testing.T) {
 }
 
 // cmdNewCA starts a CA that nobody has configured: newca [eab]. It sets CA_URL,
-// puts the CA's root into ca.pem and tells certd.yaml only where challenges go.
+// puts the CA's root into ca.pem, has the terms of service that the file terms names, and tells certd.yaml only where challenges go.
 func cmdNewCA(ts *testscript.TestScript, _ bool, args []string) {
 	options := acmetest.Options{Profiles: map[string]time.Duration{"classic": 90 * 24 * time.Hour, "short": 6 * 24 * time.Hour}}
+	terms := ts.MkAbs("terms") // a file with the URL of the terms, which a script can change
+	options.Wrap = acmetest.Terms(func() string {
+		data, _ := os.ReadFile(terms)
+		return strings.TrimSpace(string(data))
+	})
 	if len(args) > 0 {
 		options.RequireEAB = map[string]string{"kid-1": "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"}
 	}

@@ -40,6 +40,7 @@ type setup struct {
 	custom    bool            // a CA with a URL of its own, not yet in conf/certd.yaml
 	untrusted bool            // its TLS certificate is from nobody this machine knows
 	account   bool            // we have an account there
+	agreed    string          // URL of the terms that were agreed to for it; empty if not known
 	directory *acme.Directory // nil until the CA could be asked
 	userAgent string
 }
@@ -113,7 +114,7 @@ func (s *setup) presentCA() string {
 // meet asks a CA for its directory. A CA whose TLS certificate is not trusted is
 // no error if it has a URL of its own: the next question is for its roots.
 func (s *setup) meet(ctx context.Context, ca config.CA) error {
-	s.ca, s.directory, s.untrusted, s.account = ca, nil, false, false
+	s.ca, s.directory, s.untrusted, s.account, s.agreed = ca, nil, false, false, ""
 	roots, err := s.image.ca(ca).RootsPEM()
 	if err != nil {
 		return err
@@ -140,7 +141,16 @@ func (s *setup) meet(ctx context.Context, ca config.CA) error {
 		return err
 	}
 	s.account = account != nil && account.URL != ""
+	if s.account {
+		s.agreed = account.Terms
+	}
 	return nil
+}
+
+// newTerms reports whether the CA has other terms of service than those that
+// were agreed to for the account there is.
+func (s *setup) newTerms() bool {
+	return s.account && s.agreed != "" && s.directory != nil && s.directory.Terms != "" && s.directory.Terms != s.agreed
 }
 
 // describe says what a CA's directory says.

@@ -65,6 +65,9 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 	if !known {
 		r.add(s.store.Path("accounts", r.account.ID), packaging.Written)
 	}
+	if err := s.agree(r, known); err != nil {
+		return nil, err
+	}
 	for _, file := range []string{"certd.yaml", "target", "responses"} {
 		if err := s.put(r, file, conf[file]); err != nil {
 			return nil, err
@@ -76,6 +79,26 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 	r.errs = append(r.errs, s.installHooks(r), s.services.install(ctx, s, r))
 	r.todo = append(r.todo, s.image.missing(s.ca.Bundle, s.ca.EABHMACFile)...)
 	return r, nil
+}
+
+// agree keeps with the account which terms of service were agreed to: new ones of
+// the CA, or those of an account whose key was all there was.
+func (s *setup) agree(r *record, known bool) error {
+	if s.answers["agreement"] != "yes" {
+		return nil
+	}
+	account, err := s.store.Account(s.ca.Directory)
+	if err != nil {
+		return fmt.Errorf("quickstart: %w", err)
+	}
+	if account.Terms == s.directory.Terms {
+		return nil
+	}
+	account.Terms = s.directory.Terms
+	if known {
+		r.add(s.store.Path("accounts", account.ID), packaging.Updated)
+	}
+	return s.store.SaveAccount(account)
 }
 
 // conf returns the files of conf/ as they shall be.

@@ -186,12 +186,15 @@ func (c *Client) Thumbprint() (string, error) {
 	if c.key == nil {
 		return "", c.misconfigured("thumbprint", errors.New("there is no account key"))
 	}
-	t, err := xacme.JWKThumbprint(c.key.Public())
+	t, err := Thumbprint(c.key.Public())
 	if err != nil {
 		return "", c.misconfigured("thumbprint", err)
 	}
 	return t, nil
 }
+
+// Thumbprint returns the RFC 7638 thumbprint of an account key.
+func Thumbprint(key crypto.PublicKey) (string, error) { return xacme.JWKThumbprint(key) }
 
 // KeyAuthorization returns token "." thumbprint, what a challenge wants to see
 // (RFC 8555 §8.1). A token that is not valid is refused.

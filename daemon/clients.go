@@ -77,6 +77,10 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 		account = &state.Account{Directory: ca.Directory, Key: key}
 	case err != nil:
 		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: fmt.Errorf("read account: %w", err)}
+	default:
+		if account, err = c.settle(ctx, ca, account); err != nil {
+			return nil, err
+		}
 	}
 	client, err := acme.New(acme.Options{Name: ca.Name, Directory: ca.Directory, Key: account.Key, KID: account.URL,
 		RootsPEM: bundle, UserAgent: c.p.UserAgent, Observe: c.p.observe, Timeout: c.p.RequestTimeout})

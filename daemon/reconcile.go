@@ -45,6 +45,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	p.count = counts
 	defer p.clients.close()
 	p.narrow()
+	p.revokePending(ctx)
 	stale := plan.Stale(view.input(selected, o.Force))
 	p.claimJournaled(stale)
 	stop := p.startCourier(ctx)

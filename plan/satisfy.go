@@ -25,6 +25,7 @@ type need struct {
 	words string    // one line
 	due   time.Time // UTC; of the best certificate, zero without one
 	by    Cause     // what decides due
+	held  bool      // the best certificate is one that was rolled back to
 }
 
 // best returns the certificate to link: of those that satisfy the target the
@@ -47,6 +48,15 @@ func (p *planner) better(w *want, a, b *state.Certificate) bool {
 	if l := p.linkable(a); l != p.linkable(b) {
 		return l
 	}
+	if a.SetAside != b.SetAside { // by a rollback: better than none
+		return b.SetAside
+	}
+	return p.newer(w, a, b)
+}
+
+// newer is better for two certificates that can both be linked, or both not, and
+// whatever a rollback says.
+func (p *planner) newer(w *want, a, b *state.Certificate) bool {
 	if own := w.ordered(a); own != w.ordered(b) {
 		return own
 	}
@@ -119,6 +129,11 @@ func (p *planner) need(w *want, best *state.Certificate) need {
 	}
 	n := need{}
 	n.due, n.by = p.due(w, best)
+	until := p.held(w, best)
+	warned := n.by == CauseARI && p.explanation(best) != "" // a CA that says why has more than the usual reason
+	if n.held = !until.IsZero(); until.After(n.due) && !warned {
+		n.due, n.by = until, CauseExpiry
+	}
 	switch {
 	case !n.due.After(p.Now):
 		n.cause, n.words = n.by, p.sayDue(best, n)

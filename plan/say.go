@@ -41,6 +41,9 @@ func (p *planner) sayRenews(c *state.Certificate, n need) string {
 	if n.by == CauseARI {
 		s += ", as the CA suggested"
 	}
+	if n.held {
+		s += "; rolled back, a newer certificate is set aside"
+	}
 	return s + p.sayExplained(c)
 }
 

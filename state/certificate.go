@@ -206,7 +206,7 @@ func (c *certDir) parseLeaf(data []byte) error {
 	leaf := certs[0]
 	c.leaf = leaf
 	c.KeyID = hashID(leaf.RawSubjectPublicKeyInfo)
-	c.KeyType = keyType(leaf.PublicKey)
+	c.KeyType = KeyType(leaf.PublicKey)
 	c.Names = certNames(leaf)
 	c.NotBefore, c.NotAfter = leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
 	c.Serial = leaf.SerialNumber.Text(16)

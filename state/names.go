@@ -204,8 +204,9 @@ func checkID(kind, id string) error {
 	return nil
 }
 
-// keyType names the algorithm and size of a public key, such as "ecdsa-p256".
-func keyType(pub crypto.PublicKey) string {
+// KeyType names the algorithm and size of a public key, such as "ecdsa-p256";
+// empty if nobody here knows it.
+func KeyType(pub crypto.PublicKey) string {
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
 		return fmt.Sprintf("rsa-%d", k.N.BitLen())

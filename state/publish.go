@@ -127,7 +127,7 @@ func (n *NewCertificate) files(key string) ([]entry, *x509.Certificate, error) {
 	full := slices.Concat(cert, inter)
 	meta, err := encodeJSON(metaFile{
 		URL: n.URL, Directory: n.Directory, Account: n.Account, Target: n.Target, Reason: n.Reason,
-		Profile: n.Profile, KeyType: keyType(leaf.PublicKey), Names: certNames(leaf),
+		Profile: n.Profile, KeyType: KeyType(leaf.PublicKey), Names: certNames(leaf),
 		NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Created: time.Now().UTC(),
 		SHA256: digests{Cert: digest(cert), Chain: digest(inter), Fullchain: digest(full), Privkey: key},
 	})

@@ -1,0 +1,92 @@
+package daemon_test
+
+import (
+	"slices"
+	"testing"
+
+	"certd/acme"
+	"certd/acme/acmetest"
+	"certd/daemon"
+	"certd/state"
+)
+
+// revoke revokes the live certificate of faultName.
+func revoke(t *testing.T, dir string, reason acme.Reason) (id string, targets []string, err error) {
+	t.Helper()
+	store, err := state.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id = look(t, dir).Snapshot.Live[faultName]
+	targets, err = daemon.Revoke(t.Context(), daemon.Options{Store: store}, id, reason)
+	return id, targets, err
+}
+
+func TestRevoke(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		fault  acmetest.Fault
+		reason acme.Reason
+		fails  bool // the command
+		marked bool // then
+		byKey  bool // in the end
+	}{
+		{"by the account", acmetest.Fault{}, acme.ReasonSuperseded, false, true, false},
+		{"by the key that has leaked", acmetest.Fault{}, acme.ReasonKeyCompromise, false, true, true},
+		{"by the key, where the account may not", acmetest.Respond("revoke", 403, nil, `{"type":"urn:ietf:params:acme:error:unauthorized"}`).Nth(1), acme.ReasonUnspecified, false, true, true},
+		{"the answer is lost", acmetest.Lose("revoke").Nth(1), acme.ReasonUnspecified, false, true, false},
+		{"the CA is down", acmetest.Respond("revoke", 500, nil, ""), acme.ReasonUnspecified, true, true, false},
+		{"the CA refuses", acmetest.Respond("revoke", 403, nil, `{"type":"urn:ietf:params:acme:error:unauthorized"}`), acme.ReasonUnspecified, true, false, false},
+		{"the CA refuses the reason", acmetest.Respond("revoke", 400, nil, `{"type":"urn:ietf:params:acme:error:badRevocationReason"}`), acme.ReasonSuperseded, true, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir, ca := t.TempDir(), acmetest.StartFaulty(t, tt.fault)
+			configureFault(t, dir, ca)
+			issued(t, dir, ca, "before")
+			id, targets, err := revoke(t, dir, tt.reason)
+			if (err != nil) != tt.fails {
+				t.Fatalf("revoke: %v, want an error: %v", err, tt.fails)
+			}
+			c := look(t, dir).Snapshot.Certificates[id]
+			if c.Revoked != tt.marked || c.RevokePending != (tt.marked && tt.fails) {
+				t.Errorf("the certificate is revoked: %v, pending: %v", c.Revoked, c.RevokePending)
+			}
+			if wants := slices.Equal(targets, []string{faultName}); wants != tt.marked {
+				t.Errorf("targets to reconcile: %q", targets)
+			}
+			report := pass(t, dir, daemon.Options{})
+			if replaced := report.Results[0].Outcome == daemon.Issued; replaced != tt.marked {
+				t.Errorf("the next pass: %+v, want it to replace the certificate: %v", report.Results[0], tt.marked)
+			}
+			got := ca.Revocations()
+			if (len(got) == 1) != !tt.fails || len(got) == 1 && (got[0].ByKey != tt.byKey || got[0].Reason != int(tt.reason)) {
+				t.Errorf("the CA has revoked %+v", got)
+			}
+		})
+	}
+}
+
+// TestRevocationGoesOn: a run was killed between its mark and the CA, or acmetool
+// noted what it never does.
+func TestRevocationGoesOn(t *testing.T) {
+	t.Parallel()
+	dir, ca := t.TempDir(), acmetest.StartFaulty(t)
+	configureFault(t, dir, ca)
+	issued(t, dir, ca, "before")
+	id := look(t, dir).Snapshot.Live[faultName]
+	write(t, dir+"/certs/"+id+"/revoke", "")
+	report := pass(t, dir, daemon.Options{})
+	if got := ca.Revocations(); len(got) != 1 || got[0].Reason != 0 || report.Results[0].Outcome != daemon.Issued {
+		t.Errorf("the CA has revoked %+v, and the pass did %+v; want it revoked and replaced", got, report.Results[0])
+	}
+	if c := look(t, dir).Snapshot.Certificates[id]; c.RevokePending || !c.Revoked {
+		t.Errorf("then it is pending %v, revoked %v", c.RevokePending, c.Revoked)
+	}
+	requests := acmetest.Count(ca.Requests(), "revoke")
+	pass(t, dir, daemon.Options{})
+	if again := acmetest.Count(ca.Requests(), "revoke"); again != requests {
+		t.Error("the next pass asked again")
+	}
+}

@@ -24,7 +24,12 @@ import (
 // certdPath is the binary under test, built once by TestMain.
 var certdPath string
 
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(caDir); dir != "" {
+		os.Exit(serveCA(dir))
+	}
+	os.Exit(buildAndRun(m))
+}
 
 func buildAndRun(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "certd-e2e-")

@@ -48,9 +48,12 @@ func (e *listenError) Unwrap() error { return e.err }
 // Bind opens a TCP port for Responder.Serve, for a process that gives up its
 // rights in between. Its error says in words what is wrong with addr.
 func Bind(ctx context.Context, addr string) (net.Listener, error) {
+	return bind(ctx, addr, net.ListenConfig{})
+}
+
+func bind(ctx context.Context, addr string, lc net.ListenConfig) (net.Listener, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // addr may be a host name
 	defer cancel()
-	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // sandboxes that limit which ports are bound do not know it
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {

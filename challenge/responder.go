@@ -44,7 +44,8 @@ type Responder struct {
 
 	mu        sync.Mutex
 	answers   map[string]*answer       // by token
-	listeners map[string]*listener     // by the address that was asked for
+	listeners map[string]*listener     // that the next user of an address gets, as it was asked for
+	open      map[*listener]bool       // all
 	opening   map[string]chan struct{} // likewise; closed once it is open, or failed
 	closed    bool
 
@@ -65,6 +66,7 @@ func NewResponder() *Responder {
 	return &Responder{
 		answers:       map[string]*answer{},
 		listeners:     map[string]*listener{},
+		open:          map[*listener]bool{},
 		opening:       map[string]chan struct{}{},
 		openPort:      openListener,
 		headerTimeout: readHeaderTimeout,
@@ -115,19 +117,19 @@ func (r *Responder) Listen(addrs []string) (release func() error, err error) {
 
 // listen is Listen that also says which addresses could not be opened.
 func (r *Responder) listen(addrs []string) (release func() error, failed reasons) {
-	var opened []string
+	var opened []*listener
 	for _, addr := range addrs {
-		if err := r.acquire(addr); err != nil {
+		if l, err := r.acquire(addr); err != nil {
 			failed = append(failed, err)
 		} else {
-			opened = append(opened, addr)
+			opened = append(opened, l)
 		}
 	}
 	return sync.OnceValue(func() error {
 		var failed reasons
-		for _, addr := range opened {
-			if err := r.release(addr); err != nil {
-				failed = append(failed, fmt.Errorf("close listener %s: %w", addr, err))
+		for _, l := range opened {
+			if err := r.release(l); err != nil {
+				failed = append(failed, fmt.Errorf("close listener %s: %w", l.keys[0], err))
 			}
 		}
 		return failed.err()
@@ -137,8 +139,9 @@ func (r *Responder) listen(addrs []string) (release func() error, failed reasons
 // Serve serves h, or the challenges alone if h is nil, on a listener that is open
 // already, with the bounds of the responder, until stop is called. A challenge
 // that listens on the same address uses it, so h should pass challenge requests
-// on to the responder. The listener is the responder's from now on, and closed
-// also on an error: ErrClosed, or the address is open already.
+// on to the responder; one that uses another listener of that address keeps it.
+// The listener is the responder's from now on, and closed also on an error, which
+// is ErrClosed.
 func (r *Responder) Serve(ln net.Listener, h http.Handler) (stop func() error, err error) {
 	if h == nil {
 		h = r
@@ -149,20 +152,22 @@ func (r *Responder) Serve(ln net.Listener, h http.Handler) (stop func() error, e
 	if r.closed {
 		return nil, errors.Join(fmt.Errorf("serve %s: %w", keys[0], ErrClosed), ln.Close())
 	}
-	for _, key := range keys {
-		if r.listeners[key] != nil {
-			return nil, errors.Join(fmt.Errorf("serve %s: a challenge has that address open", key), ln.Close())
-		}
-	}
 	l := newListener(ln, keys, r.total, r.perAddr)
 	l.users = 1
-	for _, key := range keys {
-		r.listeners[key] = l
-	}
+	r.enlist(l)
 	s := r.server()
 	s.Handler = h
 	l.serve(s)
-	return sync.OnceValue(func() error { return r.release(keys[0]) }), nil
+	return sync.OnceValue(func() error { return r.release(l) }), nil
+}
+
+// enlist gives l to the next users of its addresses; who has another listener of
+// them keeps that.
+func (r *Responder) enlist(l *listener) {
+	r.open[l] = true
+	for _, key := range l.keys {
+		r.listeners[key] = l
+	}
 }
 
 // Addrs are the addresses that are open now, with the port the system chose
@@ -170,11 +175,9 @@ func (r *Responder) Serve(ln net.Listener, h http.Handler) (stop func() error, e
 func (r *Responder) Addrs() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	addrs := make([]string, 0, len(r.listeners))
-	for key, l := range r.listeners {
-		if key == l.keys[0] {
-			addrs = append(addrs, l.Addr().String())
-		}
+	addrs := make([]string, 0, len(r.open))
+	for l := range r.open {
+		addrs = append(addrs, l.Addr().String())
 	}
 	return addrs
 }
@@ -183,15 +186,13 @@ func (r *Responder) Addrs() []string {
 func (r *Responder) Close() error {
 	r.mu.Lock()
 	r.closed = true
-	all := r.listeners
-	r.listeners = map[string]*listener{}
+	all := r.open
+	r.open = map[*listener]bool{}
+	clear(r.listeners)
 	clear(r.answers)
 	r.mu.Unlock()
 	var failed reasons
-	for key, l := range all {
-		if key != l.keys[0] {
-			continue
-		}
+	for l := range all {
 		if err := errors.Join(l.shut(), l.drain()); err != nil {
 			failed = append(failed, fmt.Errorf("close listener: %w", err))
 		}
@@ -202,35 +203,36 @@ func (r *Responder) Close() error {
 // acquire adds a user to the listener of addr. It opens the listener, which may
 // take a look-up of addr, without the lock that answers need; who wants the same
 // address meanwhile waits.
-func (r *Responder) acquire(addr string) error {
-	done, err := r.share(addr)
+func (r *Responder) acquire(addr string) (*listener, error) {
+	l, done, err := r.share(addr)
 	if done == nil {
-		return err
+		return l, err
 	}
-	l, err := r.openPort(addr, r.total, r.perAddr)
+	l, err = r.openPort(addr, r.total, r.perAddr)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.opening, addr)
 	close(done)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case r.closed:
-		return errors.Join(fmt.Errorf("listen %s: %w", addr, ErrClosed), l.shut())
+		return nil, errors.Join(fmt.Errorf("listen %s: %w", addr, ErrClosed), l.shut())
 	}
 	l.keys = []string{addr} // as it was asked for, which may be a host name
 	l.serve(r.server())
 	l.users++
-	r.listeners[addr] = l
-	return nil
+	r.enlist(l)
+	return l, nil
 }
 
 // share adds a user to a listener that is open. If there is none, the caller is
 // to open it, and then to close done.
-func (r *Responder) share(addr string) (done chan struct{}, err error) {
+func (r *Responder) share(addr string) (l *listener, done chan struct{}, err error) {
 	for {
 		r.mu.Lock()
-		l, busy := r.listeners[addr], r.opening[addr]
+		busy := r.opening[addr]
+		l = r.listeners[addr]
 		switch {
 		case r.closed:
 			err = fmt.Errorf("listen %s: %w", addr, ErrClosed)
@@ -245,16 +247,15 @@ func (r *Responder) share(addr string) (done chan struct{}, err error) {
 			continue
 		}
 		r.mu.Unlock()
-		return done, err
+		return l, done, err
 	}
 }
 
 // release closes the listener with its last user. The port is free before the
 // lock is, so that the next acquire finds it free.
-func (r *Responder) release(addr string) error {
+func (r *Responder) release(l *listener) error {
 	r.mu.Lock()
-	l := r.listeners[addr]
-	if l == nil { // Close was faster
+	if !r.open[l] { // Close was faster
 		r.mu.Unlock()
 		return nil
 	}
@@ -262,8 +263,11 @@ func (r *Responder) release(addr string) error {
 		r.mu.Unlock()
 		return nil
 	}
+	delete(r.open, l)
 	for _, key := range l.keys {
-		delete(r.listeners, key)
+		if r.listeners[key] == l {
+			delete(r.listeners, key)
+		}
 	}
 	err := l.shut()
 	r.mu.Unlock()

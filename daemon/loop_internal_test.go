@@ -103,7 +103,7 @@ func (w *world) run(schedule string, jitter, howLong time.Duration, change func(
 		w.told = append(w.told, state)
 		return nil
 	}
-	next, err := l.build(ctx, &config.Settings{Schedule: schedule, Jitter: jitter})
+	next, err := l.build(ctx, &config.Settings{Schedule: schedule, Jitter: jitter}, 0)
 	if err != nil {
 		w.t.Fatal(err)
 	}

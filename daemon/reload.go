@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"certd/challenge"
 	"certd/config"
@@ -25,23 +27,41 @@ type setup struct {
 
 // A door is an address of the responder that is always open.
 type door struct {
-	addr  string
-	close func() error
+	addr string
+	ln   net.Listener // nil if it is a challenge's as well, which opened it
+	stop func() error // ends the serving; nil if that has not begun
+}
+
+// serve begins to answer: challenges, and what else h answers.
+func (d *door) serve(r *challenge.Responder, h http.Handler) (err error) {
+	d.stop, err = r.Serve(d.ln, h)
+	return err
+}
+
+func (d *door) close() error {
+	if d.stop == nil {
+		return d.ln.Close()
+	}
+	return d.stop()
 }
 
 // build makes everything from settings that can fail, and touches nothing that
 // runs. What stays the same is taken over from the present setup.
-func (l *loop) build(ctx context.Context, settings *config.Settings) (setup, error) {
+//
+// An address in use is waited for, which is for the start: whoever had it before
+// may not be gone yet.
+func (l *loop) build(ctx context.Context, settings *config.Settings, wait time.Duration) (setup, error) {
 	next := setup{settings: settings}
-	err := l.buildParts(ctx, &next)
+	say := func(err error) { l.Log.Warn("an address is in use, trying again", "at_most", wait, "err", err.Error()) }
+	err := l.buildParts(ctx, &next, func(open func() error) error { return challenge.WhileInUse(ctx, wait, say, open) })
 	if err != nil {
 		return setup{}, errors.Join(err, next.close(&l.setup))
 	}
 	return next, nil
 }
 
-func (l *loop) buildParts(ctx context.Context, next *setup) (err error) {
-	s := next.settings
+func (l *loop) buildParts(ctx context.Context, next *setup, patiently func(func() error) error) (err error) {
+	s, leaving := next.settings, l.leaving(next.settings)
 	if next.ticker, err = newTicker(ctx, s.Schedule, s.Jitter, l.ticks, l.Log); err != nil {
 		return err
 	}
@@ -51,7 +71,10 @@ func (l *loop) buildParts(ctx context.Context, next *setup) (err error) {
 	case old != nil && old.addr == s.Listen:
 		next.status = old
 	default:
-		if next.status, err = openServer(ctx, s.Listen, l.handler(s.Listen)); err != nil {
+		if err := patiently(func() (err error) {
+			next.status, err = openServer(ctx, s.Listen, l.handler(s.Listen), leaving...)
+			return err
+		}); err != nil {
 			return err
 		}
 		next.start = append(next.start, next.status.serve)
@@ -61,38 +84,60 @@ func (l *loop) buildParts(ctx context.Context, next *setup) (err error) {
 	case old != nil && old.addr == s.Responder:
 		next.responder = old
 	default:
-		if next.responder, err = l.openDoor(ctx, s.Responder); err != nil {
+		if err := patiently(func() error { return l.openDoor(ctx, next, leaving) }); err != nil {
 			return fmt.Errorf("%w; responder: in conf/certd.yaml says where", err)
 		}
 	}
 	return nil
 }
 
+// leaving are the listeners that will not be needed any more with s. They give
+// way to addresses that overlap theirs.
+func (l *loop) leaving(s *config.Settings) (own []net.Listener) {
+	if old := l.setup.status; old != nil && old.addr != s.Listen {
+		own = append(own, old.ln)
+	}
+	if old := l.setup.responder; old != nil && old.ln != nil && old.addr != s.Responder {
+		own = append(own, old.ln)
+	}
+	return own
+}
+
 // openDoor opens an address for challenges: on loopback for those alone, since
-// a web server passes them on, else with the redirector around them.
-func (l *loop) openDoor(ctx context.Context, addr string) (*door, error) {
-	if isLoopback(addr) {
-		release, err := l.responder.Listen([]string{addr})
-		if err != nil {
-			return nil, err
+// a web server passes them on, else with the redirector around them. One that a
+// challenge has open on loopback is shared.
+func (l *loop) openDoor(ctx context.Context, next *setup, leaving []net.Listener) error {
+	addr := next.settings.Responder
+	ln, err := challenge.BindBeside(ctx, addr, leaving...)
+	if err != nil && isLoopback(addr) {
+		if release, err := l.responder.Listen([]string{addr}); err == nil {
+			next.responder = &door{addr: addr, stop: release}
+			return nil
 		}
-		return &door{addr, release}, nil
 	}
-	ln, err := challenge.Bind(ctx, addr)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	stop, err := l.responder.Serve(ln, l.redirector())
-	if err != nil {
-		return nil, err
+	d, h := &door{addr: addr, ln: ln}, http.Handler(nil)
+	if !isLoopback(addr) {
+		h = l.redirector()
 	}
-	return &door{addr, stop}, nil
+	next.responder = d
+	next.start = append(next.start, func() {
+		if err := d.serve(l.responder, h); err != nil {
+			l.Log.Error("the responder does not answer", "addr", addr, "err", err.Error()) // it is closed: certd ends
+		}
+	})
+	return nil
 }
 
 // redirector sends everything but challenges to https, for names that are wanted
 // or live.
 func (l *loop) redirector() http.Handler {
 	r := &challenge.Redirector{Allowed: l.allowed}
+	if l.Metrics != nil {
+		r.Count = l.Metrics.Redirect
+	}
 	return r.Handler(l.responder)
 }
 
@@ -168,11 +213,10 @@ func (l *loop) reload(ctx context.Context) {
 	view, err := l.look(nil)
 	var next setup
 	if err == nil {
-		next, err = l.build(ctx, view.Settings)
+		next, err = l.build(ctx, view.Settings, 0)
 	}
 	if l.reloadErr = firstLine(err); err != nil {
-		_, mistake := errors.AsType[*ConfigError](err)
-		l.retry = l.running != "" && !mistake
+		l.retry = l.running != "" && errors.Is(err, syscall.EADDRINUSE)
 		l.Log.Error("not reloaded, the configuration read before stays in force", "err", err.Error())
 		return
 	}
@@ -187,7 +231,7 @@ func (l *loop) reload(ctx context.Context) {
 // stays open over reloads.
 type inherited struct {
 	status []*server
-	doors  []door
+	doors  []*door
 }
 
 // adopt serves the sockets of the service manager by their names. The responder
@@ -210,12 +254,12 @@ func (l *loop) adopt(sockets map[string][]net.Listener) error {
 			h = l.redirector()
 		}
 		for _, ln := range sockets[name] {
-			stop, err := l.responder.Serve(ln, h)
-			if err != nil {
+			d := &door{addr: ln.Addr().String(), ln: ln}
+			if err := d.serve(l.responder, h); err != nil {
 				errs = append(errs, fmt.Errorf("socket %q: %w", name, err))
 				continue
 			}
-			l.inherited.doors = append(l.inherited.doors, door{ln.Addr().String(), stop})
+			l.inherited.doors = append(l.inherited.doors, d)
 		}
 	}
 	return errors.Join(errs...)
@@ -227,7 +271,7 @@ func (i *inherited) has(addr string) bool {
 	if err != nil {
 		return false
 	}
-	return slices.ContainsFunc(i.doors, func(d door) bool {
+	return slices.ContainsFunc(i.doors, func(d *door) bool {
 		h, p, err := net.SplitHostPort(d.addr)
 		return err == nil && p == port && (h == host || h == "::" || h == "0.0.0.0")
 	})

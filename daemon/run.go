@@ -26,6 +26,9 @@ const (
 	// people wait 10 s for the process.
 	stopWithin = 8 * time.Second
 
+	// bindWait is how long the start waits for an address that is in use.
+	bindWait = 10 * time.Second
+
 	// lockWait is how long a pass waits for another certd.
 	lockWait = time.Minute
 )
@@ -61,8 +64,11 @@ func Run(ctx context.Context, o RunOptions) error {
 	if err := l.adopt(o.Sockets); err != nil {
 		return errors.Join(err, l.close())
 	}
-	next, err := l.build(ctx, view.Settings)
+	next, err := l.build(ctx, view.Settings, bindWait)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = nil // it was told to stop while it waited for an address
+		}
 		return errors.Join(err, l.close())
 	}
 	l.swap(next)

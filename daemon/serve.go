@@ -33,9 +33,10 @@ type server struct {
 	served chan struct{} // closed when serve is done; nil before it
 }
 
-// openServer opens addr and serves nothing yet.
-func openServer(ctx context.Context, addr string, h http.Handler) (*server, error) {
-	ln, err := challenge.Bind(ctx, addr)
+// openServer opens addr, beside our listeners that are leaving, and serves
+// nothing yet.
+func openServer(ctx context.Context, addr string, h http.Handler, leaving ...net.Listener) (*server, error) {
+	ln, err := challenge.BindBeside(ctx, addr, leaving...)
 	if err != nil {
 		return nil, fmt.Errorf("%w; choose another address with listen: in conf/certd.yaml, or turn it off with listen: \"\"", err)
 	}

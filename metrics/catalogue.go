@@ -100,6 +100,8 @@ func challengeFamilies() []family {
 	return []family{
 		{name: "certd_challenge_requests_total", kind: counter, kept: true, labels: []string{"type", "result"},
 			help: "Requests to the responder."},
+		{name: "certd_redirector_requests_total", kind: counter, kept: true, labels: []string{"result"},
+			help: "Requests that are for no challenge, to a responder that redirects."},
 		{name: "certd_challenges_presented", kind: gauge, labels: []string{"type"},
 			help: "Tokens now served."},
 		{name: "certd_challenge_selftests_total", kind: counter, kept: true, labels: []string{"type", "outcome"},

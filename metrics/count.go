@@ -97,6 +97,14 @@ func (m *Metrics) Challenge(typ, result string) {
 	m.store.add(1, "certd_challenge_requests_total", oneOf(typ, other, challengeTypes()), oneOf(result, "bad_request", requestResults()))
 }
 
+// Redirect counts a request to a responder that redirects, and that is for no
+// challenge: redirected, misdirected or bad_request.
+func (m *Metrics) Redirect(result string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.store.add(1, "certd_redirector_requests_total", oneOf(result, "bad_request", redirectResults()))
+}
+
 // SelfTest counts a look at our own answer before the CA is told: ok or error.
 func (m *Metrics) SelfTest(typ, outcome string) {
 	m.mu.Lock()

@@ -42,6 +42,8 @@ func challengeTypes() []string { return []string{"http-01", "tls-alpn-01", "dns-
 
 func requestResults() []string { return []string{"served", "unknown", "bad_request", "store_error"} }
 
+func redirectResults() []string { return []string{"redirected", "misdirected", "bad_request"} }
+
 func selfTestOutcomes() []string { return []string{"ok", "error"} }
 
 func hookOutcomes() []string { return []string{"ok", "error", "timeout", "skipped"} }

@@ -60,6 +60,9 @@ func (m *Metrics) known() {
 	for _, result := range requestResults() {
 		m.store.at("certd_challenge_requests_total", "http-01", result)
 	}
+	for _, result := range redirectResults() {
+		m.store.at("certd_redirector_requests_total", result)
+	}
 	for _, outcome := range selfTestOutcomes() {
 		m.store.at("certd_challenge_selftests_total", "http-01", outcome)
 	}

@@ -27,6 +27,9 @@ import (
 // namesInterval is how often the redirector looks whether what is wanted has changed.
 const namesInterval = 2 * time.Second
 
+// bindWait is how long the start waits for an address that is in use.
+const bindWait = 10 * time.Second
+
 // A redirectorRun is one run of certd redirector, and its flags.
 type redirectorRun struct {
 	*app
@@ -131,7 +134,14 @@ func (r *redirectorRun) bind(ctx context.Context, listen bool) ([]net.Listener, 
 		return listeners, nil
 	}
 	for _, addr := range r.listen {
-		ln, err := challenge.Bind(ctx, addr)
+		var ln net.Listener
+		say := func(err error) {
+			r.log.Warn("an address is in use, trying again", "at_most", bindWait, "err", err.Error())
+		}
+		err := challenge.WhileInUse(ctx, bindWait, say, func() (err error) {
+			ln, err = challenge.Bind(ctx, addr)
+			return err
+		})
 		if err != nil {
 			return nil, errors.Join(append([]error{err}, closeAll(listeners)...)...)
 		}

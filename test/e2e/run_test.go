@@ -68,10 +68,13 @@ func (s *site) daemon(prepare func(*exec.Cmd)) *running {
 	return r
 }
 
-// settings writes conf/certd.yaml anew, with these lines behind the CA's.
+// settings writes conf/certd.yaml anew, at once, with these lines behind the CA's.
 func (s *site) settings(ca *acmetest.CA, lines string) {
-	s.write("acme/conf/certd.yaml", fmt.Sprintf("cas: [{name: testca, directory: %q, ca-bundle: %q}]\nchallenge: {http-port: %d, resolver: %q}\n%s",
+	s.write("certd.yaml", fmt.Sprintf("cas: [{name: testca, directory: %q, ca-bundle: %q}]\nchallenge: {http-port: %d, resolver: %q}\n%s",
 		ca.URL(), filepath.Join(s.dir, "ca.pem"), ca.HTTPPort(), ca.Resolver(), lines))
+	if err := os.Rename(filepath.Join(s.dir, "certd.yaml"), filepath.Join(s.state, "conf", "certd.yaml")); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // daemonSite is a site whose daemon listens at port for status, and waits for no

@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -23,7 +24,7 @@ const (
 // optional, so that the rest of a document with one bad member is still read.
 type wireProblem struct {
 	Type        text             `json:"type"`
-	Detail      text             `json:"detail"`
+	Detail      detail           `json:"detail"`
 	Status      json.RawMessage  `json:"status"`
 	Instance    text             `json:"instance"`
 	Identifier  wireIdentifier   `json:"identifier"`
@@ -68,7 +69,7 @@ func errorType(t string) string {
 func (w *wireProblem) problem(about string, status int, retry bool) *Problem {
 	p := &Problem{
 		Type:     errorType(string(w.Type)),
-		Detail:   string(w.Detail),
+		Detail:   w.Detail.text,
 		Status:   status,
 		Instance: string(w.Instance),
 	}
@@ -85,6 +86,10 @@ func (w *wireProblem) problem(about string, status int, retry bool) *Problem {
 	p.Class = classify(p, about, retry)
 	if p.Class == ClassWait {
 		p.RetryAt = time.Now().Add(defaultWait).UTC()
+	}
+	if p.Type == "rateLimited" && saysPaused(w) {
+		p.Paused, p.Unpause = true, cmp.Or(w.Detail.url, webURL(p.Instance))
+		p.RetryAt = time.Now().Add(maxWait).UTC()
 	}
 	return p
 }
@@ -111,7 +116,7 @@ func answerProblem(a *answer, about string) *Problem {
 	if p.Type == "" && p.Detail == "" {
 		p.Detail = "no problem document; " + quote(a.body)
 	}
-	if given {
+	if given && !p.Paused { // somebody must act: to look once a day is enough
 		p.RetryAt = a.at.Add(min(max(wait, minWait), maxWait)).UTC()
 	}
 	return p

@@ -39,7 +39,9 @@ type Problem struct {
 	Status      int          // HTTP status; zero without an answer
 	Class       Class        // what can be done about it; never empty in an error of Client
 	RetryAt     time.Time    // UTC, from Retry-After clamped to 1 s - 24 h from now; 1 h from now for ClassWait without one; else zero
-	Instance    string       // such as the URL that unpauses a name; text only, never fetched
+	Instance    string       // such as the URL of a page about it; text only, never fetched
+	Paused      bool         // of rateLimited: the CA has paused the account for a name until a person acts; RetryAt is then a day from now
+	Unpause     string       // http(s) URL at which a person can end that; empty if the CA gave none; text only, never fetched
 	Identifier  Identifier   // that it is about; zero if none
 	Challenge   string       // type of the challenge that failed, such as "http-01"; empty if none did
 	Subproblems []Subproblem // RFC 8555 §6.7.1
@@ -142,6 +144,7 @@ func (p *Problem) LogValue() slog.Value {
 		attrs = append(attrs, slog.Time("retry_at", p.RetryAt))
 	}
 	add("instance", p.Instance)
+	add("unpause", p.Unpause)
 	add("identifier", p.Identifier.Value)
 	for _, s := range p.Subproblems {
 		add("subproblem", fmt.Sprintf("%s: %s: %s", s.Identifier.Value, s.Type, s.Detail))

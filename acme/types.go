@@ -106,18 +106,19 @@ type Challenge struct {
 // An OpenOrder is an order that was sent to a CA and is not finished: what the
 // journal keeps so that a later run goes on where this one was cut off.
 type OpenOrder struct {
-	URL       string    `json:"url"`       // empty between the intent to order and the CA's answer
-	Directory string    `json:"directory"` // of the CA
-	Account   string    `json:"account"`   // account URL
-	KeyID     string    `json:"key_id"`    // of the certificate key; empty until the order is ready
-	Names     []string  `json:"names"`     // sorted
-	Target    string    `json:"target"`    // file name in desired/
-	Profile   string    `json:"profile"`   // asked for; empty for the CA's default
-	KeyType   string    `json:"key_type"`  // as in config.KeyType.String
-	Reason    string    `json:"reason"`    // why it was ordered, one of plan's reasons
-	Replaces  string    `json:"replaces"`  // certID (RFC 9773 §4.1), empty without
-	Created   time.Time `json:"created"`   // UTC
-	Expires   time.Time `json:"expires"`   // UTC; zero if the CA did not say
+	URL       string    `json:"url"`             // empty between the intent to order and the CA's answer
+	Directory string    `json:"directory"`       // of the CA
+	Account   string    `json:"account"`         // account URL
+	KeyID     string    `json:"key_id"`          // of the certificate key; empty until the order is ready
+	Names     []string  `json:"names"`           // sorted
+	Target    string    `json:"target"`          // file name in desired/
+	Profile   string    `json:"profile"`         // asked for; empty for the CA's default
+	KeyType   string    `json:"key_type"`        // as in config.KeyType.String
+	Reason    string    `json:"reason"`          // why it was ordered, one of plan's reasons
+	Replaces  string    `json:"replaces"`        // certID (RFC 9773 §4.1), empty without
+	Trial     bool      `json:"trial,omitempty"` // at a staging directory: its certificate is never used
+	Created   time.Time `json:"created"`         // UTC
+	Expires   time.Time `json:"expires"`         // UTC; zero if the CA did not say
 }
 
 // An Exchange is one HTTP request to a CA and how it ended, for metrics and logs.

@@ -83,6 +83,11 @@ func byURL(known []CA, directory string) (CA, error) {
 			return ca, nil
 		}
 	}
+	for _, ca := range known {
+		if currentURL(ca.Staging) == directory {
+			return CA{Name: ca.Name + "-staging", Directory: directory, Bundle: ca.Bundle}, nil
+		}
+	}
 	u, err := url.Parse(directory)
 	if err != nil {
 		return CA{}, fmt.Errorf("CA %s: %w", quote(directory), err)
@@ -100,6 +105,17 @@ func currentURL(directory string) string {
 		return "https://acme-staging-v02.api.letsencrypt.org/directory"
 	}
 	return directory
+}
+
+// StagingOf returns the CA at the staging directory of ca, and whether it has one:
+// the CA with that directory, or else one called as ca with "-staging" behind it,
+// without an external account binding, that is trusted as ca is.
+func (s *Settings) StagingOf(ca CA) (CA, bool) {
+	if ca.Staging == "" || currentURL(ca.Staging) == currentURL(ca.Directory) {
+		return CA{}, false
+	}
+	staging, err := s.CA(ca.Staging)
+	return staging, err == nil
 }
 
 // CheckCAs returns an error for every CA of the target (or of conf/target, which

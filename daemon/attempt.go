@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,25 +33,46 @@ func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
 	now := time.Now()
 	digest := p.targets[a.Target].Digest()
 	last := p.view.Snapshot.Attempts[a.Target]
-	at := state.Attempt{Target: a.Target, Digest: digest, CA: a.CA, Failures: 1, Class: string(acme.ClassOf(cause)),
-		LastError: acme.Sanitize(cause.Error()), LastAttempt: now.UTC()}
+	at := state.Attempt{Target: a.Target, Digest: digest, CA: a.CA, Failures: 1, LastError: tell(cause), LastAttempt: now.UTC()}
 	if last.Digest == digest {
 		at.Failures = last.Failures + 1
-	}
-	var retryAt time.Time
-	if problem := problemOf(cause); problem != nil {
-		at.Name, retryAt = problem.Identifier.Value, problem.RetryAt
-		at.Challenges = strings.Join(p.failedChallenges(a.Target, problem.Challenge), " ")
+	} else {
+		last = state.Attempt{}
 	}
 	var lifetime time.Duration
 	if c := p.view.Snapshot.Certificates[a.CertID]; c != nil {
 		lifetime = c.NotAfter.Sub(c.NotBefore)
 	}
-	at.NextAttempt = plan.NextAttempt(acme.ClassOf(cause), at.Failures, now, retryAt, lifetime, spread(a.Target)).UTC()
+	reason, next := decisive(cause, at.Failures, now, lifetime, spread(a.Target))
+	at.Class, at.NextAttempt = string(acme.ClassOf(reason)), next
+	if problem := problemOf(reason); problem != nil {
+		at.Name = problem.Identifier.Value
+		at.Challenges = strings.Join(p.failedChallenges(a.Target, problem.Challenge), " ")
+	}
+	at.Paused = pausedBy(cause, last)
 	if err := p.Store.SaveAttempt(at); err != nil {
 		p.other(fmt.Errorf("keep the failure of %s: %w", a.Target, err))
 	}
 	p.raise(state.Event{Event: "failed", Names: a.Names, Detail: at.LastError})
+	if at.Paused != "" && last.Paused == "" {
+		p.Log.Error("the CA has paused a name until somebody acts", "target", a.Target, "unpause", at.Paused)
+		p.raise(state.Event{Event: "paused", Names: a.Names, Detail: at.Paused})
+	}
+}
+
+// pausedBy says how to undo that a CA has paused a name, if it has: by what it
+// answered now or, if nobody answered, before.
+func pausedBy(cause error, last state.Attempt) string {
+	for _, problem := range problems(cause) {
+		if problem.Paused {
+			return cmp.Or(problem.Unpause, problem.Detail)
+		}
+	}
+	switch acme.ClassOf(cause) {
+	case acme.ClassTransient, acme.ClassWait:
+		return last.Paused
+	}
+	return ""
 }
 
 // failedChallenges are the types of challenges by which a target could not be

@@ -27,9 +27,22 @@ type caClient struct {
 	*acme.Client
 	name      string // nickname
 	directory string
-	accountID string // state's
-	kid       string // account URL
+	accountID string        // state's
+	kid       string        // account URL
+	slots     chan struct{} // one for each order that may be open at once
 }
+
+// acquire waits until another order may be open at the CA.
+func (c *caClient) acquire(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (c *caClient) release() { <-c.slots }
 
 func newClients(p *pass) *clients {
 	return &clients{p: p, byCA: make(map[string]func() (*caClient, error))}
@@ -65,7 +78,7 @@ func (c *clients) close() {
 func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) {
 	bundle, err := ca.RootsPEM()
 	if err != nil {
-		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: err}
+		return nil, &acme.Problem{CA: ca.Name, Operation: "account", Class: acme.ClassOperator, Err: err}
 	}
 	account, err := c.p.Store.Account(ca.Directory)
 	switch {
@@ -76,7 +89,7 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 		}
 		account = &state.Account{Directory: ca.Directory, Key: key}
 	case err != nil:
-		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: fmt.Errorf("read account: %w", err)}
+		return nil, &acme.Problem{CA: ca.Name, Operation: "account", Class: acme.ClassOperator, Err: fmt.Errorf("read account: %w", err)}
 	default:
 		if account, err = c.settle(ctx, ca, account); err != nil {
 			return nil, err
@@ -85,7 +98,7 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 	client, err := acme.New(acme.Options{Name: ca.Name, Directory: ca.Directory, Key: account.Key, KID: account.URL,
 		RootsPEM: bundle, UserAgent: c.p.UserAgent, Observe: c.p.observe, Timeout: c.p.RequestTimeout})
 	if err != nil {
-		return nil, &acme.Problem{CA: ca.Name, Class: acme.ClassOperator, Err: err}
+		return nil, &acme.Problem{CA: ca.Name, Operation: "account", Class: acme.ClassOperator, Err: err}
 	}
 	if account.URL == "" {
 		if err := c.account(ctx, ca, client, account); err != nil {
@@ -93,7 +106,8 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 			return nil, err
 		}
 	}
-	return &caClient{Client: client, name: ca.Name, directory: ca.Directory, accountID: account.ID, kid: account.URL}, nil
+	return &caClient{Client: client, name: ca.Name, directory: ca.Directory, accountID: account.ID, kid: account.URL,
+		slots: make(chan struct{}, max(1, c.p.view.Settings.Parallel))}, nil
 }
 
 // account finds the CA's account for a key that is on disk without its URL (as

@@ -140,7 +140,7 @@ func (c *count) write() error {
 func (r *Report) errors() int {
 	n := r.Pending + len(r.Broken) + len(r.Mistakes) + len(r.Other)
 	for _, res := range r.Results {
-		if res.Outcome == Failed || res.Outcome == Waiting {
+		if res.failed() {
 			n++
 		}
 	}

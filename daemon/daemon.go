@@ -16,6 +16,7 @@ import (
 	"certd/config"
 	"certd/hooks"
 	"certd/issue"
+	"certd/limit"
 	"certd/metrics"
 	"certd/plan"
 	"certd/state"
@@ -80,6 +81,9 @@ type View struct {
 	Targets  *config.Targets
 	Snapshot *state.Snapshot
 	Now      time.Time
+	Limits   *limit.Book // what CAs were asked lately
+	// LimitsLost is why that could not be read, nil if it could: Limits is empty then.
+	LimitsLost error
 	// Mistakes are those of conf/ for which the fallback is in use.
 	Mistakes []error
 }
@@ -135,7 +139,8 @@ func look(store *state.Store, fallback *Fallback) (*View, error) {
 			targets.Errors = append(targets.Errors, err)
 		}
 	}
-	return &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now(), Mistakes: mistakes}, nil
+	book, lost := loadBook(store)
+	return &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now(), Limits: book, LimitsLost: lost, Mistakes: mistakes}, nil
 }
 
 // Files returns the names of all files in desired/ that stand for a target, also
@@ -166,7 +171,7 @@ func (v *View) Plan(selected func(*config.Target) bool, force bool) []plan.Actio
 }
 
 func (v *View) input(selected func(*config.Target) bool, force bool) plan.Input {
-	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot}
+	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot, Limits: v.Limits}
 	if force {
 		in.Force = make(map[string]bool)
 		for _, t := range v.Targets.Targets {

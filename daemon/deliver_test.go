@@ -11,6 +11,7 @@ import (
 
 	"certd/acme"
 	"certd/acme/acmetest"
+	"certd/config"
 	"certd/daemon"
 	"certd/hooks"
 	"certd/state"
@@ -159,4 +160,14 @@ func look(t testing.TB, dir string) *daemon.View {
 		t.Fatal(err)
 	}
 	return view
+}
+
+// mustSelect selects every target.
+func mustSelect(t testing.TB, view *daemon.View) func(*config.Target) bool {
+	t.Helper()
+	selected, err := view.Select(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return selected
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 
+	"certd/config"
 	"certd/issue"
+	"certd/limit"
 	"certd/plan"
 	"certd/state"
 )
@@ -18,11 +20,14 @@ type made struct {
 }
 
 // obtain gets the certificate of an Order or Resume, publishes it, and keeps
-// what became of the attempt.
+// what became of the attempt. If no CA may be asked now, that is no attempt, and
+// the error wraps a *heldError.
 func (p *pass) obtain(ctx context.Context, a plan.Action) error {
 	got, err := p.issue(ctx, a)
 	if err != nil {
-		p.saveFailure(ctx, a, err)
+		if !heldBack(err) {
+			p.saveFailure(ctx, a, err)
+		}
 		return err
 	}
 	// From here on it is a success, even where something stands in the way of a
@@ -34,36 +39,85 @@ func (p *pass) obtain(ctx context.Context, a plan.Action) error {
 	return errors.Join(err, p.saveSuccess(a, got.client))
 }
 
-// issue asks the CAs of a for the certificate.
+// issue asks the CAs of a for the certificate, one after the other as long as
+// another one may do better.
 func (p *pass) issue(ctx context.Context, a plan.Action) (*made, error) {
 	if err := p.checkTarget(p.targets[a.Target]); err != nil {
 		return nil, err
 	}
-	return p.try(ctx, a, a.CA)
+	var failed tries
+	for i, ask := range a.Asks {
+		got, blame, err := p.try(ctx, a, ask)
+		if err == nil {
+			return got, nil
+		}
+		failed = append(failed, err)
+		if ctx.Err() != nil || i == len(a.Asks)-1 || !another(a, blame, err) {
+			break
+		}
+		p.Log.Warn("asking the next CA", "target", a.Target, "next", a.Asks[i+1].CA.Name, "err", firstLine(err).Error())
+	}
+	if len(failed) == 1 {
+		return nil, failed[0]
+	}
+	return nil, failed
 }
 
-// try asks one CA for the certificate, and stores it.
-func (p *pass) try(ctx context.Context, a plan.Action, directory string) (*made, error) {
-	client, err := p.clients.get(ctx, directory)
+// another reports whether the next CA is asked after a failure: where this one
+// does not work, or not for us, or would have us wait longer than the certificate
+// that is there may last.
+func another(a plan.Action, blame issue.Blame, err error) bool {
+	switch blame {
+	case issue.BlameCA, issue.BlameRefusal:
+		return true
+	case issue.BlameLimit:
+		return problemOf(err).RetryAt.After(a.Latest)
+	}
+	return false
+}
+
+// try asks one CA for the certificate, and stores it. blame says whose failure
+// an error is.
+func (p *pass) try(ctx context.Context, a plan.Action, ask limit.Ask) (got *made, blame issue.Blame, err error) {
+	leave, err := p.ledger.enter(ctx, a, ask.CA)
+	if err != nil {
+		return nil, issue.BlameCA, err
+	}
+	if err = p.trial(ctx, a, ask.CA); err == nil {
+		got, err = p.order(ctx, a, ask)
+	}
+	leave(err)
+	if blame = issue.BlameOf(err); isHeld(err) {
+		blame = issue.BlameLimit
+	}
+	if problem := problemOf(err); problem != nil && problem.CA == "" {
+		problem.CA = ask.CA.Name // of a failure on this side, such as the self-test's
+	}
+	return got, blame, err
+}
+
+// order orders the certificate, or goes on with the order there is, and stores it.
+func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, error) {
+	client, err := p.clients.get(ctx, ask.CA.Directory)
 	if err != nil {
 		return nil, err
 	}
-	solvers, err := p.solvers.forTarget(p.targets[a.Target], client)
+	if err := client.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer client.release()
+	issuer, err := p.issuer(p.targets[a.Target], client)
 	if err != nil {
 		return nil, err
 	}
-	var issuer Issuer = &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store,
-		Progress: func(s issue.Step) { p.count.step(client.name, s.Target, s.Step); p.step(s) }, Timeout: p.OrderTimeout,
-		Authorized: p.count.authorized(client.name)}
-	cert, err := issuer.Issue(ctx, p.request(client, a))
-	problem := problemOf(err)
-	if problem != nil && problem.CA == "" {
-		problem.CA = client.name // of a failure on this side, such as the self-test's
-	}
-	if problem != nil && problem.Type == "accountDoesNotExist" {
-		err = errors.Join(err, p.clients.forget(client)) // the next attempt looks the account up by its key
-	}
+	req := p.request(client, a)
+	req.Admit = func() error { return p.ledger.admit(a, ask) }
+	cert, err := issuer.Issue(ctx, req)
 	if err != nil {
+		p.ledger.settle(ask, err)
+		if problem := problemOf(err); problem != nil && problem.Type == "accountDoesNotExist" {
+			err = errors.Join(err, p.clients.forget(client)) // the next attempt looks the account up by its key
+		}
 		return nil, err
 	}
 	if cert.Notice != "" {
@@ -78,6 +132,17 @@ func (p *pass) try(ctx context.Context, a plan.Action, directory string) (*made,
 		return nil, err
 	}
 	return &made{Certificate: cert, client: client, id: id}, nil
+}
+
+// issuer obtains certificates for a target from a CA.
+func (p *pass) issuer(t *config.Target, client *caClient) (*issue.Issuer, error) {
+	solvers, err := p.solvers.forTarget(t, client)
+	if err != nil {
+		return nil, err
+	}
+	return &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store,
+		Progress: func(s issue.Step) { p.count.step(client.name, s.Target, s.Step); p.step(s) }, Timeout: p.OrderTimeout,
+		Authorized: p.count.authorized(client.name)}, nil
 }
 
 // store makes an accepted certificate durable.

@@ -53,6 +53,9 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	stop()
 	p.deliver(ctx)
 	p.giveUpStale(ctx, stale)
+	if err := p.ledger.close(); err != nil {
+		p.other(err)
+	}
 	p.logReport()
 	return &p.report, nil
 }
@@ -75,6 +78,7 @@ type pass struct {
 	targets map[string]*config.Target // by file
 	clients *clients
 	solvers *solvers
+	ledger  *ledger
 	report  Report
 	count   *count
 
@@ -96,11 +100,15 @@ func newPass(o Options, view *View) *pass {
 	}
 	p.report.Broken = slices.Clone(view.Snapshot.Broken)
 	p.report.Mistakes = view.Targets.Errors
+	if view.LimitsLost != nil {
+		o.Log.Warn("what CAs were asked before is not known", "err", view.LimitsLost.Error())
+	}
 	for _, err := range view.Mistakes {
 		p.report.Other = append(p.report.Other, fmt.Errorf("the configuration read before stays in force: %w", err))
 	}
 	p.clients = newClients(p)
 	p.solvers = newSolvers(p)
+	p.ledger = newLedger(o, view)
 	return p
 }
 
@@ -122,37 +130,44 @@ func (p *pass) narrow() {
 func (p *pass) runAll(ctx context.Context, actions []plan.Action) {
 	defer p.solvers.close()
 	p.report.Results = make([]Result, len(actions))
-	byCA := make(map[string]map[string][]int) // directory, then names, to indexes
+	byCA := make(map[string][]int) // directory to indexes
 	for i, a := range actions {
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			p.total++
-			if byCA[a.CA] == nil {
-				byCA[a.CA] = make(map[string][]int)
-			}
-			names := strings.Join(a.Names, " ")
-			byCA[a.CA][names] = append(byCA[a.CA][names], i)
+			byCA[a.CA] = append(byCA[a.CA], i)
 			continue
 		}
 		p.report.Results[i] = p.contain(ctx, a)
 	}
 	var cas sync.WaitGroup
-	for _, byNames := range byCA {
-		cas.Go(func() { p.runCA(ctx, actions, byNames) })
+	for _, indexes := range byCA {
+		cas.Go(func() { p.runCA(ctx, actions, indexes) })
 	}
 	cas.Wait()
 	slices.Sort(p.report.Updated)
 	p.report.Updated = slices.Compact(p.report.Updated)
 }
 
-// runCA works on the actions of one CA. Targets with the same names (such as an
-// RSA and an ECDSA certificate) come one after the other: a CA may answer the
-// second order with the one that is still open for the first.
-func (p *pass) runCA(ctx context.Context, actions []plan.Action, byNames map[string][]int) {
+// runCA works on the actions of one CA, those whose certificate ends first before
+// the others. Targets with the same names (such as an RSA and an ECDSA certificate)
+// come one after the other: a CA may answer the second order with the one that is
+// still open for the first.
+func (p *pass) runCA(ctx context.Context, actions []plan.Action, indexes []int) {
+	slices.SortStableFunc(indexes, func(i, j int) int { return actions[i].End.Compare(actions[j].End) })
+	byNames := make(map[string][]int)
+	var groups []string
+	for _, i := range indexes {
+		names := strings.Join(actions[i].Names, " ")
+		if byNames[names] == nil {
+			groups = append(groups, names)
+		}
+		byNames[names] = append(byNames[names], i)
+	}
 	var g errgroup.Group // no WithContext: certificates are independent
 	g.SetLimit(max(1, p.view.Settings.Parallel))
-	for _, indexes := range byNames {
+	for _, names := range groups {
 		g.Go(func() error {
-			for _, i := range indexes {
+			for _, i := range byNames[names] {
 				p.report.Results[i] = p.contain(ctx, actions[i])
 			}
 			return nil
@@ -172,7 +187,9 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 		}
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			res.Took = time.Since(start)
-			p.count.issued(ctx, p.view.nickname(a.CA), a, res)
+			if res.Outcome != Waiting { // else no CA was asked
+				p.count.issued(ctx, p.view.nickname(a.CA), a, res)
+			}
 			p.mu.Lock()
 			p.done++
 			p.mu.Unlock()
@@ -190,7 +207,11 @@ func (p *pass) act(ctx context.Context, a plan.Action) Result {
 	}
 	switch a.Kind {
 	case plan.Order, plan.Resume:
-		if err := p.obtain(ctx, a); err != nil {
+		err := p.obtain(ctx, a)
+		if err != nil && heldBack(err) && ctx.Err() == nil {
+			return p.wait(res, err)
+		}
+		if err != nil {
 			res.Err = errors.Join(err, res.Err)
 		} else {
 			res.Outcome = Issued
@@ -205,6 +226,15 @@ func (p *pass) act(ctx context.Context, a plan.Action) Result {
 	if res.Err != nil {
 		res.Outcome = Failed
 	}
+	return res
+}
+
+// wait is the result of a target that no CA may be asked for at the moment.
+func (p *pass) wait(res Result, held error) Result {
+	res.Outcome = Waiting
+	res.Action.Kind = plan.Wait
+	res.Action.At, res.Action.Limit = firstHeld(held)
+	res.Action.Reason += "; " + tell(held)
 	return res
 }
 

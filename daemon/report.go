@@ -28,6 +28,13 @@ type Result struct {
 	Took    time.Duration // zero if there was nothing to do
 }
 
+// failed reports whether what is wanted is not true. A renewal that a limit of the
+// CA puts off in good time is no failure.
+func (r Result) failed() bool {
+	inTime := r.Action.Limit != "" && r.Action.Limit != plan.Breaker && r.Action.At.Before(r.Action.Latest)
+	return r.Outcome == Failed || r.Outcome == Waiting && !inTime
+}
+
 // A Report is what a pass did.
 type Report struct {
 	Results  []Result       // by target
@@ -42,7 +49,7 @@ type Report struct {
 // Failed reports whether anything wanted is not true after the pass.
 func (r *Report) Failed() bool {
 	for _, res := range r.Results {
-		if res.Outcome == Failed || res.Outcome == Waiting {
+		if res.failed() {
 			return true
 		}
 	}

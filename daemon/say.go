@@ -32,7 +32,7 @@ func gather(out outcome) facts {
 		if a.CertID != "" {
 			f.certificates++
 		}
-		if a.Kind == plan.Wait {
+		if a.Kind == plan.Wait && a.Limit == "" {
 			f.failing++
 		}
 		if a.Kind == plan.Keep && a.CertID != "" && (f.renewal.IsZero() || a.At.Before(f.renewal)) {

@@ -29,6 +29,9 @@ type Wanted struct {
 	Key   crypto.PublicKey // of our key
 	Roots *x509.CertPool   // roots the chain must lead to; nil means that any self-consistent chain of two or more will do
 	Now   time.Time        // zero means the present
+	// Anchors are roots that a chain of one certificate may lead to, as a private CA
+	// without intermediates has them; nil means that such a chain is refused.
+	Anchors *x509.CertPool
 }
 
 // Accepted is a certificate that was found to be what was wanted.

@@ -89,6 +89,9 @@ func checkIssuers(issuers []*x509.Certificate, now time.Time) error {
 func verify(ordered []*x509.Certificate, want Wanted) error {
 	last := len(ordered) - 1
 	roots := want.Roots
+	if roots == nil && last == 0 {
+		roots = want.Anchors
+	}
 	if roots == nil {
 		if last == 0 {
 			return errors.New("the chain has no intermediate certificate, and there is no root to check the leaf against")

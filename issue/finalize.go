@@ -80,7 +80,7 @@ func (r *run) download(ctx context.Context, order *acme.Order) (*Certificate, er
 	if err != nil {
 		return nil, err
 	}
-	want := Wanted{Names: canonicalNames(r.open.Names), Key: r.key.Public(), Roots: r.req.Roots}
+	want := Wanted{Names: canonicalNames(r.open.Names), Key: r.key.Public(), Roots: r.req.Roots, Anchors: r.req.Anchors}
 	accepted, err := Accept(chain.DER, want)
 	if err != nil {
 		clock := ourClock(chain.DER, want, err)
@@ -88,7 +88,7 @@ func (r *run) download(ctx context.Context, order *acme.Order) (*Certificate, er
 		if clock { // once it is right, the certificate is downloaded again
 			return nil, err
 		}
-		return nil, r.giveUp(ctx, order, nil, err)
+		return nil, r.giveUp(ctx, order, nil, broken{err})
 	}
 	accepted, notice, err := r.prefer(ctx, offer{Accepted: accepted, der: chain.DER}, chain.Alternates, want)
 	if err != nil {

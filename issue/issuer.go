@@ -67,6 +67,9 @@ func (i *Issuer) Issue(ctx context.Context, req Request) (*Certificate, error) {
 			Operation: r.at, Class: acme.ClassTransient, Err: err,
 			Detail: fmt.Sprintf("no certificate within %v", limit),
 		}
+		if r.itsTurn() {
+			err = broken{err}
+		}
 	}
 	if err = r.typed(err); left != nil {
 		err = errors.Join(err, left)
@@ -88,7 +91,8 @@ type run struct {
 	at        string         // operation at work, for errors that are no Problem
 	unswept   bool           // an earlier run may have been killed and left answers to the order's challenges behind
 	leftovers []error        // of CleanUp
-	mu        sync.Mutex     // around Progress and leftovers
+	mu        sync.Mutex     // around Progress, and guards leftovers and last
+	last      string         // step
 }
 
 func (r *run) issue(ctx context.Context) (*Certificate, error) {
@@ -114,12 +118,12 @@ func (r *run) issue(ctx context.Context) (*Certificate, error) {
 
 // step reports progress on name.
 func (r *run) step(name, step string) {
-	if r.Progress == nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.Progress(Step{Target: r.open.Target, Name: name, Step: step})
+	r.last = step
+	if r.Progress != nil {
+		r.Progress(Step{Target: r.open.Target, Name: name, Step: step})
+	}
 }
 
 // authorized tells how an authorization ended.

@@ -147,6 +147,11 @@ func (r *run) age() time.Duration {
 func (r *run) newOrder(ctx context.Context) (*acme.Order, error) {
 	r.at = "order"
 	r.step(r.firstName(), "order")
+	if r.req.Admit != nil {
+		if err := r.req.Admit(); err != nil {
+			return nil, err
+		}
+	}
 	r.open.Account, r.open.Created = r.Client.KID(), time.Now().UTC()
 	if err := r.Journal.OpenOrder(r.open); err != nil {
 		return nil, fmt.Errorf("journal that an order is sent: %w", err)
@@ -240,5 +245,5 @@ func (r *run) checkNew(order *acme.Order) error {
 
 // nonsense is the problem of a CA that breaks the protocol.
 func (r *run) nonsense(what string) error {
-	return r.problem(acme.ClassTransient, acme.Identifier{}, errors.New(what))
+	return broken{r.problem(acme.ClassTransient, acme.Identifier{}, errors.New(what))}
 }

@@ -43,7 +43,7 @@ const (
 // will do, it is first, and notice says so.
 func (r *run) prefer(ctx context.Context, first offer, alternates []string, want Wanted) (best *Accepted, notice string, err error) {
 	wish := r.req.Chain
-	if wish == "" || wish != Smallest && first.matches(wish, want.Roots) == topMatch {
+	if wish == "" || wish != Smallest && first.matches(wish, want.roots()) == topMatch {
 		return first.Accepted, "", nil
 	}
 	offers := []offer{first}
@@ -64,12 +64,21 @@ func (r *run) prefer(ctx context.Context, first offer, alternates []string, want
 	}
 	for _, least := range []match{topMatch, inChain} {
 		for _, o := range offers {
-			if o.matches(wish, want.Roots) >= least {
+			if o.matches(wish, want.roots()) >= least {
 				return o.Accepted, "", nil
 			}
 		}
 	}
 	return first.Accepted, r.noSuchChain(offers, failed), nil
+}
+
+// roots are those that a chain may lead to as far as they are known; nil means the
+// system's.
+func (w Wanted) roots() *x509.CertPool {
+	if w.Roots == nil {
+		return w.Anchors
+	}
+	return w.Roots
 }
 
 // alternate downloads another chain for the certificate of first.

@@ -55,6 +55,12 @@ type Request struct {
 	Staple   bool                          // ask for must-staple
 	SelfTest bool                          // call Waiters before the CA is told
 	Avoid    []string                      // challenge types that failed before, the last one last: they are tried after all others, in this order
+	// Anchors are roots that a chain of one certificate may lead to; nil means that
+	// such a chain is refused. They say nothing about longer chains.
+	Anchors *x509.CertPool
+	// Admit is asked before each newOrder, which its error prevents; nil: there is
+	// no limit.
+	Admit func() error
 	// Claim takes the order at url for this target and reports whether it could.
 	// Some CAs answer a newOrder with an order that is already open for the same
 	// names, which another target may be working on. nil: every order is free.

@@ -64,6 +64,19 @@ func (b *Book) Open(directory string, now time.Time) (until time.Time) {
 	return time.Time{}
 }
 
+// Faulty reports whether a CA had a fault since it last worked.
+func (b *Book) Faulty(directory string) bool {
+	c := b.find(directory)
+	return c != nil && c.breaker != (breaker{})
+}
+
+// HalfOpen reports whether a CA that did not work may be tried again, and nobody
+// knows yet whether it works: one request is enough to find out.
+func (b *Book) HalfOpen(directory string, now time.Time) bool {
+	c := b.find(directory)
+	return c != nil && c.breaker.Opened > 0 && !c.breaker.until(now).After(now)
+}
+
 // until is when the CA may be tried again, as far as that can be believed: a
 // clock that was far ahead may have left anything.
 func (br breaker) until(now time.Time) time.Time {

@@ -63,10 +63,10 @@ func step(failures int, pauses ...time.Duration) time.Duration {
 
 // waiting returns until when a target must not be tried because of what
 // happened last time; the zero time if it may be tried. Forcing overrides our
-// own patience and not the CA's.
+// own patience and not the CA's, but for a pause: whoever forces it has acted.
 func (p *planner) waiting(w *want) time.Time {
 	last, ok := p.State.Attempts[w.File]
-	if !ok || last.Digest != w.Digest() || (p.Force[w.File] && last.Class != string(acme.ClassWait)) {
+	if !ok || last.Digest != w.Digest() || (p.Force[w.File] && (last.Class != string(acme.ClassWait) || last.Paused != "")) {
 		return time.Time{}
 	}
 	until := last.NextAttempt

@@ -51,9 +51,16 @@ type want struct {
 func Compute(in Input) []Action {
 	p := newPlanner(in)
 	actions := make([]Action, 0, len(p.Targets))
+	var turns []turn
 	for _, t := range p.Targets {
-		actions = append(actions, p.action(p.want(t)))
+		w := p.want(t)
+		a, best := p.action(w)
+		actions = append(actions, a)
+		if a.Kind == Order || a.Kind == Resume {
+			turns = append(turns, turn{&actions[len(actions)-1], w, best})
+		}
 	}
+	p.takeTurns(turns)
 	return actions
 }
 
@@ -135,9 +142,10 @@ func (p *planner) want(t *config.Target) *want {
 	return w
 }
 
-// action decides about one target.
-func (p *planner) action(w *want) Action {
-	a := Action{Target: w.File, Names: slices.Clone(w.RequestNames), At: p.Now}
+// action decides about one target, but for the CA; best is the certificate that
+// satisfies it, nil without one.
+func (p *planner) action(w *want) (a Action, best *state.Certificate) {
+	a = Action{Target: w.File, Names: slices.Clone(w.RequestNames), At: p.Now}
 	if len(w.cas) > 0 {
 		a.CA = w.cas[0].Directory
 	}
@@ -147,16 +155,17 @@ func (p *planner) action(w *want) Action {
 		}
 	}
 	slices.Sort(a.Links)
-	best := p.best(w)
+	best = p.best(w)
+	a.Latest = p.latest(best)
 	if best != nil {
-		a.CertID = best.ID
+		a.CertID, a.End = best.ID, best.NotAfter.UTC()
 		if p.linkable(best) {
 			a.Stale = slices.DeleteFunc(slices.Clone(a.Links), func(l string) bool { return p.State.Live[l] == best.ID })
 		}
 	}
 	if len(a.Links) == 0 {
 		a.Kind, a.At, a.Reason = Keep, p.Now.Add(lookAgain), p.sayUnowned(w)
-		return a
+		return a, best
 	}
 	need := p.need(w, best)
 	a.Due, a.DueBy = need.due, need.by
@@ -165,14 +174,14 @@ func (p *planner) action(w *want) Action {
 	}
 	open := p.open(w)
 	if need.cause == CauseNone && open == nil {
-		return p.settled(a, best, need)
+		return p.settled(a, best, need), best
 	}
 	if until := p.again(w, need, best); open == nil && !until.IsZero() {
 		a.Kind, a.Cause, a.At = Wait, need.cause, until
 		a.Reason = need.words + "; was obtained like this a short time ago, next attempt " + p.clock(until)
-		return a
+		return a, best
 	}
-	return p.unsettled(a, w, need, open)
+	return p.unsettled(a, w, need, open), best
 }
 
 // settled finishes the action of a target that needs no certificate now.
@@ -196,6 +205,7 @@ func (p *planner) unsettled(a Action, w *want, need need, open *acme.OpenOrder) 
 		a.Cause, a.Reason = orderCause(open.Reason), "an order is under way"
 	}
 	until := p.waiting(w)
+	a.need, a.Unpaused = a.Reason, p.Force[w.File] && p.State.Attempts[w.File].Paused != ""
 	switch {
 	case w.err != nil:
 		a.Kind, a.At = Wait, p.Now.Add(lookAgain)

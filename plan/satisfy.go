@@ -212,8 +212,12 @@ func (p *planner) open(w *want) *acme.OpenOrder {
 	if !owns {
 		return nil
 	}
+	if len(p.orders[w.File]) == 0 {
+		return nil
+	}
+	best := p.best(w)
 	for _, o := range p.orders[w.File] {
-		if p.alive(o) && w.fits(o) {
+		if p.alive(o) && w.fits(o) && !w.outlived(o, best) {
 			return &o
 		}
 	}
@@ -240,7 +244,7 @@ func (p *planner) alive(o acme.OpenOrder) bool {
 // fits reports whether an order is for what the target wants now.
 func (w *want) fits(o acme.OpenOrder) bool {
 	names := slices.Sorted(slices.Values(o.Names))
-	return joined(names) == joined(w.RequestNames) && o.Profile == w.Profile && w.asks(o.Directory) &&
+	return !o.Trial && joined(names) == joined(w.RequestNames) && o.Profile == w.Profile && w.asks(o.Directory) &&
 		(o.KeyType == w.Key.String() || w.Key.Satisfied(o.KeyType))
 }
 

@@ -91,6 +91,9 @@ func (p *planner) sayWaiting(last state.Attempt, until time.Time) string {
 	if last.Failures > 1 {
 		failed = fmt.Sprintf("failed %d times", last.Failures)
 	}
+	if last.Paused != "" {
+		return "the CA has paused " + cmp.Or(last.Name, "it") + " until somebody acts: " + oneLine(last.Paused) + "; next look " + p.clock(until)
+	}
 	switch acme.Class(last.Class) {
 	case acme.ClassWait:
 		return "the CA asked to wait until " + p.clock(until)

@@ -6,6 +6,7 @@ import (
 
 	"certd/acme"
 	"certd/config"
+	"certd/limit"
 	"certd/state"
 )
 
@@ -21,6 +22,8 @@ type Input struct {
 	// moment something is due. What a CA suggests for a moment before it is done
 	// now (RFC 9773 §4.2).
 	NextRun time.Time
+	// Limits are what the CAs were asked lately; nil means nothing.
+	Limits *limit.Book
 	// Unread are targets, by File, that are wanted but whose file could not be
 	// read, as config.Targets.Unread has them: Stale leaves their orders alone.
 	Unread map[string]bool
@@ -77,4 +80,22 @@ type Action struct {
 
 	Open *acme.OpenOrder // the journaled order of a Resume
 	CA   string          // directory URL that will be asked (first choice)
+
+	// CAs are the directory URLs to ask, one after the other while they fail, of an
+	// Order or Resume: CA first, then those of the target that work, in its order.
+	// Asks are what each is asked, as far as limits care.
+	CAs  []string
+	Asks []limit.Ask
+	// Limit is the limit that a Wait waits for, limit.RateLimited if the CA set it,
+	// or Breaker. Empty if it waits for something else.
+	Limit string
+	// End is when the certificate that satisfies the target ends: what ends first
+	// comes first. Zero if there is none. Latest is until when a limit can be waited
+	// for; zero if there is no certificate to be served meanwhile.
+	End, Latest time.Time
+	// Unpaused says that somebody forces a target whose CA has paused a name, so the
+	// CA's word of then is not heeded.
+	Unpaused bool
+
+	need string // Reason without what is done about it
 }

@@ -18,7 +18,8 @@ import (
 const maxFile = 1 << 20
 
 // A schema says which keys a mapping may have and how each is read. Keys of
-// mappings inside are written with dots: "request.key.type".
+// mappings inside are written with dots: "request.key.type". One that ends with a
+// dot says how a word in place of such a mapping is read.
 type schema map[string]func(value)
 
 // A value is what stands behind one key.
@@ -150,6 +151,12 @@ func (d *decoder) mapping(n *yaml.Node, prefix, at string, s schema) {
 	if n.Kind == yaml.AliasNode || isNull(n) {
 		return // reported already; or all its keys are commented out
 	}
+	if read, ok := s[at]; ok && n.Kind == yaml.ScalarNode {
+		key := strings.TrimSuffix(prefix, ".")
+		d.lines[key] = n.Line
+		read(value{decoder: d, node: n, key: key})
+		return
+	}
 	if n.Kind != yaml.MappingNode {
 		d.complain(n.Line, strings.TrimSuffix(prefix, "."), "want \"key: value\" lines, found %s", describe(n))
 		return
@@ -198,7 +205,7 @@ func (d *decoder) entry(k, v *yaml.Node, prefix, at string, s schema) {
 // one of the same mapping that is spelled alike, else one of another mapping.
 func (d *decoder) unknown(k *yaml.Node, prefix, at string, s schema) {
 	key := prefix + plain(k.Value)
-	all := slices.DeleteFunc(slices.Sorted(maps.Keys(s)), func(k string) bool { return legacy(k, s) })
+	all := slices.DeleteFunc(slices.Sorted(maps.Keys(s)), func(k string) bool { return legacy(k, s) || strings.HasSuffix(k, ".") })
 	slices.Reverse(all) // satisfy.names is meant more often than request.names
 	var here []string
 	for _, known := range all {

@@ -19,6 +19,8 @@ func (t *Target) schema() schema {
 		"request.key.rsa-size":     into(&t.parts.bits, between(minRSABits, maxRSABits)),
 		"request.key.ecdsa-curve":  into(&t.parts.curve, checked(keyCurve)),
 		"request.key.id":           into(&t.KeyID, checked(keyID)),
+		"request.key.reuse":        into(&t.KeyReuse, boolean),
+		"request.key.":             into(&t.KeyReuse, checked(keyWord)),
 		"request.profile":          into(&t.Profile, checked(token)),
 		"request.ocsp-must-staple": into(&t.MustStaple, boolean),
 		"request.preferred-chain":  into(&t.Chain, text),
@@ -66,6 +68,14 @@ func token(s string) (string, error) {
 		return "", fmt.Errorf("%s: want one word of letters, digits and signs, at most 253", quote(s))
 	}
 	return s, nil
+}
+
+// keyWord accepts what may stand behind request.key in place of a mapping.
+func keyWord(s string) (bool, error) {
+	if s != "reuse" {
+		return false, fmt.Errorf("%s: want reuse, or \"type:\" and other keys below it", quote(s))
+	}
+	return true, nil
 }
 
 // keyID accepts the name of a directory of keys/.

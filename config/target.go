@@ -102,6 +102,7 @@ func (t *Target) read(path string, data []byte) *decoder {
 		t.Names = legacyNames
 	}
 	t.settleCAs(d, cas, provider, legacyProvider)
+	t.settleReuse(d)
 	t.settleKey(d)
 	return d
 }
@@ -119,6 +120,19 @@ func (t *Target) settleCAs(d *decoder, cas []string, provider, legacyProvider st
 		t.CAs = cas
 	default:
 		t.CAs = slices.DeleteFunc([]string{provider + legacyProvider}, func(s string) bool { return s == "" })
+	}
+}
+
+// settleReuse makes request.key.id and request.key.reuse override each other.
+func (t *Target) settleReuse(d *decoder) {
+	reuse := t.KeyReuse && (d.given("request.key.reuse") || d.given("request.key"))
+	switch id := t.KeyID != "" && d.given("request.key.id"); {
+	case id && reuse:
+		d.complainAt("request.key.id", "names one key for good, and request.key.reuse is about keys that certd makes; keep one")
+	case id:
+		t.KeyReuse = false
+	case reuse:
+		t.KeyID = ""
 	}
 }
 
@@ -241,12 +255,13 @@ func (t *Target) Digest() string {
 		Provider             string
 		EnvFile              string
 		Delegate             string
-		TLSPorts             []string `json:",omitempty"` // younger than the digests on disk
+		TLSPorts             []string `json:",omitempty"` // this and the rest are younger than the digests on disk
+		KeyReuse             bool     `json:",omitempty"`
 	}{
 		t.Names, t.RequestNames, t.CAs, t.Key.String(), t.KeyID, t.Profile, t.Chain, t.MustStaple,
 		t.Challenge.SelfTest, t.Challenge.Method, t.Challenge.WebrootPaths, t.Challenge.HTTPPorts,
 		t.Challenge.Env, t.Challenge.DNSProvider, t.Challenge.DNSEnvFile, t.Challenge.Delegate,
-		t.Challenge.TLSPorts,
+		t.Challenge.TLSPorts, t.KeyReuse,
 	})
 	if err != nil {
 		return "" // strings, lists and maps of strings always marshal

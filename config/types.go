@@ -16,7 +16,8 @@ type Target struct {
 	RequestNames []string // what is ordered: request.names and Names, normalised and sorted
 	CAs          []string // request.ca, or request.provider: names or directory URLs in order of preference; empty means the default CA
 	Key          KeyType  // satisfy.key.type or request.key.*; zero means not stipulated
-	KeyID        string   // request.key.id: reuse this key; empty means a new key for each certificate
+	KeyID        string   // request.key.id: reuse this key; empty means as KeyReuse says
+	KeyReuse     bool     // request.key.reuse: go on with the key of the last certificate, and have the next one ready; else a new key for each
 	Profile      string   // request.profile; empty means the CA's default
 	MustStaple   bool     // request.ocsp-must-staple; refused by most CAs since 2025
 	Chain        string   // request.preferred-chain

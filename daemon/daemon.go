@@ -28,6 +28,7 @@ type Options struct {
 	Store     *state.Store
 	Hooks     HookRunner          // runs hooks; nil means that there are none
 	Targets   []string            // only these: file names in desired/ or names they contain; empty means all
+	NextKey   bool                // order, for targets that reuse their key, with the next one; the others are left alone
 	Force     bool                // order even what is not due, and ignore waits after failures
 	Answers   Answers             // of the response file: contact and agreement
 	LockWait  time.Duration       // how long to wait for another certd; zero means not at all

@@ -41,6 +41,12 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.NextKey {
+		if selected, err = view.reusing(selected); err != nil {
+			return nil, err
+		}
+		o.Force = true
+	}
 	p := newPass(o, view)
 	p.count = counts
 	defer p.clients.close()
@@ -51,6 +57,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	stop := p.startCourier(ctx)
 	p.runAll(ctx, view.Plan(selected, o.Force))
 	stop()
+	p.stage(selected)
 	p.deliver(ctx)
 	p.giveUpStale(ctx, stale)
 	if err := p.ledger.close(); err != nil {

@@ -28,7 +28,7 @@ func (p *pass) request(client *caClient, a plan.Action) issue.Request {
 		Open: acme.OpenOrder{Directory: client.directory, Account: client.kid, Names: t.RequestNames, Target: t.File,
 			Profile: t.Profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
 		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
-		KeyID:    t.KeyID,
+		KeyID:    p.keyFor(t),
 		Chain:    t.Chain,
 		Staple:   t.MustStaple,
 		SelfTest: t.Challenge.SelfTest,
@@ -65,6 +65,10 @@ func (p *pass) checkTarget(t *config.Target) error {
 func (p *pass) checkKeyID(t *config.Target) error {
 	if t.KeyID == "" {
 		return nil
+	}
+	if p.keys().compromised[t.KeyID] {
+		return &acme.Problem{Operation: "finalize", Class: acme.ClassOperator,
+			Detail: fmt.Sprintf("request.key.id of desired/%s: the key %s was revoked as compromised; remove the line for a new key", t.File, t.KeyID)}
 	}
 	if _, err := p.Store.LoadKey(t.KeyID); err != nil {
 		return &acme.Problem{Operation: "finalize", Class: acme.ClassOperator, Err: err,

@@ -26,6 +26,7 @@ type planner struct {
 	byNames  map[string][]*state.Certificate // by names, joined
 	byTarget map[string][]*state.Certificate // by the target they were ordered for
 	inUse    map[string]bool                 // IDs of certificates that live/ points to
+	leaked   map[string]bool                 // IDs of keys that were revoked as compromised
 	onDisk   map[string]bool                 // order URLs whose certificate is there
 	orders   map[string][]acme.OpenOrder     // by target, newest first
 	cas      map[string]resolved             // by name as targets write it
@@ -68,7 +69,7 @@ func Compute(in Input) []Action {
 func newPlanner(in Input) *planner {
 	p := &planner{
 		Input: in, owner: owners(in.Targets), byNames: map[string][]*state.Certificate{}, byTarget: map[string][]*state.Certificate{},
-		inUse: map[string]bool{}, onDisk: map[string]bool{}, orders: map[string][]acme.OpenOrder{}, cas: map[string]resolved{},
+		inUse: map[string]bool{}, leaked: map[string]bool{}, onDisk: map[string]bool{}, orders: map[string][]acme.OpenOrder{}, cas: map[string]resolved{},
 	}
 	p.Now = in.Now.UTC()
 	p.Targets = slices.SortedFunc(slices.Values(in.Targets), func(a, b *config.Target) int { return cmp.Compare(a.File, b.File) })
@@ -83,6 +84,9 @@ func newPlanner(in Input) *planner {
 		p.byNames[names] = append(p.byNames[names], c)
 		p.byTarget[c.Target] = append(p.byTarget[c.Target], c)
 		p.onDisk[c.URL] = true
+		if c.Compromised() && c.KeyID != "" {
+			p.leaked[c.KeyID] = true
+		}
 	}
 	for _, id := range p.State.Live {
 		p.inUse[id] = true

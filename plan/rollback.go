@@ -30,7 +30,7 @@ func Candidates(in Input, file string) []*state.Certificate {
 func (p *planner) candidates(w *want) []*state.Certificate {
 	var out []*state.Certificate
 	for _, c := range p.byNames[joined(w.RequestNames)] {
-		if c.Usable() && p.linkable(c) && len(p.changes(w, c)) == 0 {
+		if c.Usable() && !p.leaked[c.KeyID] && p.linkable(c) && len(p.changes(w, c)) == 0 {
 			out = append(out, c)
 		}
 	}

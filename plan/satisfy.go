@@ -37,7 +37,7 @@ type need struct {
 func (p *planner) best(w *want) *state.Certificate {
 	var best *state.Certificate
 	for _, c := range p.byNames[joined(w.RequestNames)] {
-		if c.Usable() && len(p.changes(w, c)) == 0 && (best == nil || p.better(w, c, best)) {
+		if p.usable(w, c) && len(p.changes(w, c)) == 0 && (best == nil || p.better(w, c, best)) {
 			best = c
 		}
 	}
@@ -154,6 +154,8 @@ func (p *planner) missing(w *want) need {
 		return need{cause: CauseNew, words: "no certificate yet"}
 	case c.Revoked:
 		return need{cause: CauseRevoked, words: "certificate revoked"}
+	case p.leaked[c.KeyID]:
+		return need{cause: CauseRevoked, words: "another certificate with its key was revoked, because that is compromised"}
 	case c.Damage != "":
 		return need{cause: CauseDamaged, words: "certificate damaged: " + c.Damage}
 	case !c.HasKey:

@@ -69,6 +69,16 @@ func (s *Store) LoadKey(id string) (crypto.Signer, error) {
 	return key, nil
 }
 
+// HasKey reports whether there is a key with this ID. The key is not read, nor
+// looked at by a user who may not: then it is there.
+func (s *Store) HasKey(id string) bool {
+	if checkID("key", id) != nil {
+		return false
+	}
+	fi, err := os.Lstat(s.Path("keys", id, "privkey"))
+	return errors.Is(err, fs.ErrPermission) || err == nil && fi.Mode().IsRegular() && fi.Size() > 0
+}
+
 // loadKey reads a key file and checks that it holds the key with this ID.
 func loadKey(root *os.Root, name, id string) (crypto.Signer, error) {
 	data, err := readFile(root, name)

@@ -61,6 +61,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[*daemon.UnknownTargetError](err); ok {
 		return exitUsage
 	}
+	if _, ok := errors.AsType[*daemon.NoReuseError](err); ok {
+		return exitUsage
+	}
 	return exitFailed
 }
 

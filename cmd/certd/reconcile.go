@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) reconcileCommand() *cobra.Command {
-	var force, detailed bool
+	var force, detailed, next bool
 	var format string
 	c := &cobra.Command{
 		Use:   "reconcile [TARGET...]",
@@ -26,16 +26,18 @@ file name of desired/ or one of its names; without one all are reconciled.
 Exit: 0 done, 1 something failed (the rest was still done), 75 another certd is at
 work. With --detailed-exit-code: 0 nothing changed, 2 something changed, 1 failure.`,
 		Example: `  certd reconcile
-  certd reconcile --force www.example.com     a new certificate now, due or not`,
+  certd reconcile --force www.example.com     a new certificate now, due or not
+  certd reconcile --next-key www.example.com  one with the key announced by certd tlsa`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(format); err != nil {
 				return err
 			}
-			return a.reconcileAndReport(cmd.Context(), pass{targets: args, force: force, format: format, detailed: detailed})
+			return a.reconcileAndReport(cmd.Context(), pass{targets: args, force: force, next: next, format: format, detailed: detailed})
 		},
 		ValidArgsFunction: a.completeNames(targetNames),
 	}
 	c.Flags().BoolVar(&force, "force", false, "order even what is not due, and do not wait after failures")
+	c.Flags().BoolVar(&next, "next-key", false, "order with the next key, for targets with request.key.reuse; see certd tlsa")
 	c.Flags().BoolVar(&detailed, "detailed-exit-code", false, "exit with 2 if something changed")
 	outputFlag(c, &format)
 	return c
@@ -45,6 +47,7 @@ work. With --detailed-exit-code: 0 nothing changed, 2 something changed, 1 failu
 type pass struct {
 	targets  []string // arguments; none means all
 	force    bool
+	next     bool   // go over to the next key
 	format   string // text or json
 	detailed bool   // exit with 2 if something changed
 
@@ -111,6 +114,7 @@ func (a *app) reconcile(ctx context.Context, p pass) (*daemon.Report, error) {
 		Hooks:     a.runner(store),
 		Targets:   selected,
 		Force:     p.force,
+		NextKey:   p.next,
 		Answers:   answers,
 		LockWait:  max(a.lockWait(), p.wait),
 		Log:       log,

@@ -21,8 +21,8 @@ func TestKeyReuse(t *testing.T) {
 		{"request: {key: reuse}", "", true, "", ""},
 		{"request: {key: reuse}", "request: {key: {reuse: false}}", false, "", ""},
 		{"request: {key: reuse}", "request: {key: {id: " + id + "}}", false, id, ""},
-		{"request: {key: {id: " + id + ", type: ecdsa}}", "request: {key: reuse}", true, "", "ecdsa"},
-		{"request: {key: {id: " + id + "}}", "request: {key: {type: ecdsa}}", false, id, "ecdsa"},
+		{"request: {key: {id: " + id + ", type: ecdsa}}", "request: {key: reuse}", true, "", "ecdsa-p256"},
+		{"request: {key: {id: " + id + "}}", "request: {key: {type: ecdsa}}", false, id, "ecdsa-p256"},
 	} {
 		got := parse(t, "a.example.com", tt.def, tt.text)
 		if got.KeyReuse != tt.reuse || got.KeyID != tt.id || got.Key.String() != tt.key {

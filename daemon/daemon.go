@@ -5,6 +5,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -87,12 +88,17 @@ type View struct {
 	LimitsLost error
 	// Mistakes are those of conf/ for which the fallback is in use.
 	Mistakes []error
+	// Stopped says that nothing is done until the mistakes are mended: there was
+	// nothing to fall back on but what certd does without conf/.
+	Stopped bool
 }
 
 // A Fallback is configuration that was once read without a mistake.
 type Fallback struct {
 	Settings *config.Settings // of conf/certd.yaml
 	Default  *config.Target   // of conf/target
+
+	stopped bool // it is certd's own; nothing is to be done by it
 }
 
 // A ConfigError is a mistake in conf/ that makes every target unsafe to work on.
@@ -113,6 +119,7 @@ func Look(store *state.Store) (*View, error) { return look(store, nil) }
 func look(store *state.Store, fallback *Fallback) (*View, error) {
 	var mistakes []error
 	settings, err := config.LoadSettings(store.Dir())
+	blind := err != nil && fallback != nil && fallback.stopped // which CAs there are is not known
 	if err != nil && fallback != nil {
 		mistakes = append(mistakes, &ConfigError{err})
 		settings, err = fallback.Settings, nil
@@ -132,16 +139,41 @@ func look(store *state.Store, fallback *Fallback) (*View, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read state directory %s: %w", store.Dir(), err)
 	}
-	if err := settings.CheckCAs(targets.Default); err != nil { // every target without a CA of its own would use it
-		return nil, &ConfigError{err}
+	book, lost := loadBook(store)
+	view := &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now(), Limits: book, LimitsLost: lost, Mistakes: mistakes}
+	if blind {
+		view.Stopped = true
+		return view, nil
 	}
+	if err := settings.CheckCAs(targets.Default); err != nil { // every target without a CA of its own would use it
+		if fallback == nil || !fallback.stopped {
+			return nil, &ConfigError{err}
+		}
+		view.Mistakes = append(view.Mistakes, &ConfigError{err})
+	}
+	view.Stopped = len(view.Mistakes) > 0 && fallback.stopped
 	for _, t := range targets.Targets {
 		if err := settings.CheckCAs(t); err != nil {
 			targets.Errors = append(targets.Errors, err)
 		}
 	}
-	book, lost := loadBook(store)
-	return &View{Settings: settings, Targets: targets, Snapshot: snapshot, Now: time.Now(), Limits: book, LimitsLost: lost, Mistakes: mistakes}, nil
+	return view, nil
+}
+
+// LookAnyway is Look for who only wants to see how things stand: mistakes in
+// conf/ are in the View, which is then Stopped, and what they are about counts as
+// not said. The error is for what cannot be read at all.
+func LookAnyway(store *state.Store) (*View, error) {
+	view, err := Look(store)
+	if _, mistake := errors.AsType[*ConfigError](err); !mistake {
+		return view, err
+	}
+	settings, err1 := config.ParseSettings("conf/certd.yaml", nil)
+	target, err2 := config.ParseDefault("conf/target", nil, nil, 0)
+	if e := errors.Join(err1, err2); e != nil {
+		return nil, e // never: there is nothing to make a mistake in
+	}
+	return look(store, &Fallback{Settings: settings, Default: target, stopped: true})
 }
 
 // Files returns the names of all files in desired/ that stand for a target, also
@@ -173,6 +205,9 @@ func (v *View) Plan(selected func(*config.Target) bool, force bool) []plan.Actio
 
 func (v *View) input(selected func(*config.Target) bool, force bool) plan.Input {
 	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot, Limits: v.Limits}
+	if v.Stopped {
+		in.Stopped = "nothing is done until conf/ is mended"
+	}
 	if force {
 		in.Force = make(map[string]bool)
 		for _, t := range v.Targets.Targets {

@@ -221,7 +221,7 @@ func (l *loop) reload(ctx context.Context) {
 		return
 	}
 	l.swap(next)
-	l.fallback = &Fallback{view.Settings, view.Targets.Default}
+	l.fallback = &Fallback{Settings: view.Settings, Default: view.Targets.Default}
 	l.know(view)
 	l.facts.trouble = ""
 	l.Log.Info("reloaded", "schedule", view.Settings.Schedule, "listen", view.Settings.Listen, "responder", l.responder.Addrs())

@@ -59,7 +59,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	defer claim(ctx, o)()
 	l := newLoop(o, Reconcile)
-	l.fallback = &Fallback{view.Settings, view.Targets.Default}
+	l.fallback = &Fallback{Settings: view.Settings, Default: view.Targets.Default}
 	l.know(view)
 	if err := l.adopt(o.Sockets); err != nil {
 		return errors.Join(err, l.close())
@@ -279,7 +279,7 @@ func (l *loop) finish(ctx context.Context, out outcome) {
 	if v := out.view; v != nil {
 		l.know(v)
 		if len(v.Mistakes) == 0 {
-			l.fallback = &Fallback{v.Settings, v.Targets.Default}
+			l.fallback = &Fallback{Settings: v.Settings, Default: v.Targets.Default}
 		}
 	}
 	l.Log.Info("pass done", "trigger", trigger, "took", took.Round(time.Millisecond), "summary", l.sentence(l.ended), "next", stamp(l.next))

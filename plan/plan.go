@@ -122,6 +122,10 @@ func owners(targets []*config.Target) map[string]string {
 // want looks up the CAs of a target.
 func (p *planner) want(t *config.Target) *want {
 	w := &want{Target: t}
+	if p.Stopped != "" {
+		w.err = errors.New(p.Stopped)
+		return w
+	}
 	names := t.CAs
 	if len(names) == 0 {
 		names = []string{""}
@@ -192,6 +196,9 @@ func (p *planner) action(w *want) (a Action, best *state.Certificate) {
 func (p *planner) settled(a Action, best *state.Certificate, need need) Action {
 	if len(a.Stale) > 0 {
 		a.Kind, a.Reason = Relink, sayRelink(a.Stale)
+		if p.Stopped != "" {
+			a.Kind, a.At, a.Reason = Wait, p.Now.Add(lookAgain), a.Reason+"; "+p.Stopped
+		}
 		return a
 	}
 	a.Kind, a.At, a.Reason = Keep, need.due, p.sayRenews(best, need)

@@ -24,6 +24,10 @@ type Input struct {
 	NextRun time.Time
 	// Limits are what the CAs were asked lately; nil means nothing.
 	Limits *limit.Book
+	// Stopped says why nothing is done now, such as a configuration that cannot be
+	// read: every target waits, and which CAs it may have is not known. Empty means
+	// that it is not.
+	Stopped string
 	// Unread are targets, by File, that are wanted but whose file could not be
 	// read, as config.Targets.Unread has them: Stale leaves their orders alone.
 	Unread map[string]bool

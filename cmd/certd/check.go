@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -154,18 +155,17 @@ func (a *app) examine(limits checkLimits, names map[string]bool) *checkReport {
 		r.add(checkUnknown, "%v", err)
 		return r
 	}
-	view, err := daemon.Look(store)
-	if _, mistake := errors.AsType[*daemon.ConfigError](err); mistake {
-		r.add(checkWarning, "nothing is renewed, the configuration cannot be used: %v", err)
-		var snapshot *state.Snapshot
-		if snapshot, err = store.Snapshot(); err == nil {
-			view = &daemon.View{Settings: &config.Settings{}, Targets: &config.Targets{}, Snapshot: snapshot, Now: time.Now()}
-			r.blind = true
-		}
-	}
+	view, err := daemon.LookAnyway(store)
 	if err != nil {
 		r.add(checkUnknown, "%v", err)
 		return r
+	}
+	for _, err := range view.Mistakes {
+		if errors.Is(err, fs.ErrPermission) {
+			r.add(checkUnknown, "%v", err)
+		} else {
+			r.add(checkWarning, "nothing is renewed, the configuration cannot be used: %v", err)
+		}
 	}
 	if _, err := os.ReadDir(store.Path("live")); errors.Is(err, os.ErrPermission) {
 		r.add(checkUnknown, "%v", err)

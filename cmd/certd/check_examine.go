@@ -71,7 +71,7 @@ func (x *examination) concerns(s daemon.NameStatus) bool {
 		return x.names[s.Name]
 	}
 	_, wanted := x.acts[liveLink(s)]
-	return wanted || x.blind || len(x.view.Targets.Unread) > 0
+	return wanted || len(x.view.Targets.Unread) > 0
 }
 
 func liveLink(s daemon.NameStatus) string {

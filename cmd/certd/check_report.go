@@ -22,7 +22,6 @@ const (
 // A checkReport is what the plugin found.
 type checkReport struct {
 	findings []finding
-	blind    bool // conf/ cannot be used: what is wanted is not known
 	counts   map[daemon.State]int
 	total    int
 	pending  int       // undelivered hook events

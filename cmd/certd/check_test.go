@@ -209,7 +209,30 @@ func TestCheckFindings(t *testing.T) {
 		{"hook event of another name", www, func(s *checkSite) { s.good(www); s.good("b.example.com"); s.event(2, 2*time.Hour, "b.example.com") }, 0, "hooks_pending=0;"},
 		{"target with a mistake", "", func(s *checkSite) { s.good(www); s.target("bad", "satisfy: [") }, 1, "a target is not worked on: desired/bad"},
 		{"settings with a mistake", "", func(s *checkSite) { s.good(www); s.must(s.store.WriteConf("certd.yaml", []byte("nonsense: 1\n"))) }, 1, "nothing is renewed, the configuration cannot be used"},
+		{"settings with a mistake, and what nobody wants any more", "", func(s *checkSite) {
+			s.good(www)
+			s.certificate("gone.example.com", []string{"gone.example.com"}, 95*day, 90*day)
+			s.must(s.store.WriteConf("certd.yaml", []byte("nonsense: 1\n")))
+		}, 1, "WARNING: nothing is renewed, the configuration cannot be used: conf/certd.yaml:1:"},
+		{"settings with a mistake, and one wanted that is not there", "", func(s *checkSite) {
+			s.want("new.example.com")
+			s.must(s.store.WriteConf("certd.yaml", []byte("nonsense: 1\n")))
+		}, 2, "new.example.com has no certificate"},
+		{"settings with a mistake, and a CA that only they know", "", func(s *checkSite) {
+			s.good(www)
+			s.target(www, "satisfy: {names: ["+www+"]}\nrequest: {ca: mine}\n")
+			s.must(s.store.WriteConf("certd.yaml", []byte("nonsense: 1\n")))
+		}, 1, "WARNING: nothing is renewed, the configuration cannot be used"},
+		{"default target with a mistake", "", func(s *checkSite) {
+			s.good(www)
+			s.must(s.store.WriteConf("target", []byte("nonsense: 1\n")))
+		}, 1, "nothing is renewed, the configuration cannot be used: conf/target:1:"},
+		{"default target with an unknown CA", "", func(s *checkSite) {
+			s.good(www)
+			s.must(s.store.WriteConf("target", []byte("request: {ca: mine}\n")))
+		}, 1, "nothing is renewed, the configuration cannot be used: conf/target: request.ca"},
 		{"settings with a mistake and an expired one", "", func(s *checkSite) {
+			s.want(www)
 			s.certificate(www, []string{www}, 91*day, 90*day)
 			s.must(s.store.WriteConf("certd.yaml", []byte("nonsense: 1\n")))
 		}, 2, "www.example.com expired 24 hours ago, and 1 more problem"},

@@ -75,10 +75,14 @@ func missing(store *state.Store) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// lookOrSay is look for plan and status, which tell that there is no state
-// directory: --state may be mistyped. View and error are nil if that is all there
-// is to say.
+// lookOrSay is look for those who tell that there is no state directory: --state
+// may be mistyped. View and error are nil if that is all there is to say.
 func (a *app) lookOrSay(format string, args []string) (*daemon.View, error) {
+	return a.lookBy(daemon.Look, format, args)
+}
+
+// lookBy is lookOrSay by daemon.Look or daemon.LookAnyway.
+func (a *app) lookBy(look func(*state.Store) (*daemon.View, error), format string, args []string) (*daemon.View, error) {
 	store, err := a.store()
 	if err != nil {
 		return nil, err
@@ -91,7 +95,7 @@ func (a *app) lookOrSay(format string, args []string) (*daemon.View, error) {
 		}
 		fmt.Fprintf(a.err, "certd: %s\n", text)
 	}
-	return daemon.Look(store)
+	return look(store)
 }
 
 // broken reports what could not be read, which makes the exit code 1.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,14 +37,15 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show names, days left, what happens next, and the last error",
 		Long: `Shows every wanted name and every name in live/: whether its certificate is good, how
 long it still lasts, what happens next and why, the last error and undelivered hook
-events. Only reads; works as any user who may read the state directory.`,
+events. Only reads; works as any user who may read the state directory. With a mistake
+in conf/ it shows what there is, and exits with 78.`,
 		Example: `  certd status
   certd status -o json www.example.com`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := checkOutput(format); err != nil {
 				return err
 			}
-			view, err := a.lookOrSay(format, args)
+			view, err := a.lookBy(daemon.LookAnyway, format, args)
 			if view == nil {
 				return err
 			}
@@ -59,7 +61,10 @@ events. Only reads; works as any user who may read the state directory.`,
 			if err != nil {
 				return err
 			}
-			return a.broken(view)
+			if err := a.broken(view); len(view.Mistakes) == 0 {
+				return err
+			}
+			return errors.Join(view.Mistakes...)
 		},
 		ValidArgsFunction: a.completeNames(liveTargetNames),
 	}
@@ -133,7 +138,7 @@ func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 	failed := make(map[string][]string)
 	for _, r := range rows {
 		name := live(r.Name, r.Label)
-		table = append(table, []string{name, string(r.State), left(r, view.Now), next(r, actions[name], view.Now)})
+		table = append(table, []string{name, string(r.State), left(r, view.Now), next(r, actions[name], view)})
 		if r.LastError == "" {
 			continue
 		}
@@ -155,7 +160,7 @@ func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 
 // next says what happens next, and begins with what is done or when: what does
 // not fit is cut.
-func next(r daemon.NameStatus, act plan.Action, now time.Time) string {
+func next(r daemon.NameStatus, act plan.Action, view *daemon.View) string {
 	switch act.Kind {
 	case plan.Order:
 		if r.Certificate == nil {
@@ -167,7 +172,10 @@ func next(r daemon.NameStatus, act plan.Action, now time.Time) string {
 	case plan.Relink:
 		return "relink now: " + act.Reason
 	case plan.Wait:
-		return "tries again " + clock(act.At, now) + ": " + act.Reason
+		if view.Stopped {
+			return act.Reason
+		}
+		return "tries again " + clock(act.At, view.Now) + ": " + act.Reason
 	}
 	return r.Reason
 }

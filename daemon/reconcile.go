@@ -57,6 +57,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	stop := p.startCourier(ctx)
 	p.runAll(ctx, view.Plan(selected, o.Force))
 	stop()
+	p.warnExpiring(ctx)
 	p.stage(selected)
 	p.deliver(ctx)
 	p.giveUpStale(ctx, stale)

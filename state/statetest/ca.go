@@ -55,6 +55,12 @@ func NewCA() (*CA, error) {
 // Issue returns a certificate for names with a fresh key, as a public CA makes
 // them: valid from an hour ago for 90 days.
 func (ca *CA) Issue(names ...string) (*Issued, error) {
+	start := time.Now().Add(-time.Hour)
+	return ca.IssueFor(start, start.Add(90*24*time.Hour), names...)
+}
+
+// IssueFor is Issue with other dates, to the second.
+func (ca *CA) IssueFor(start, end time.Time, names ...string) (*Issued, error) {
 	key, err := newKey()
 	if err != nil {
 		return nil, err
@@ -63,12 +69,11 @@ func (ca *CA) Issue(names ...string) (*Issued, error) {
 	if err != nil {
 		return nil, fmt.Errorf("draw a serial number: %w", err)
 	}
-	start := time.Now().Add(-time.Hour).Truncate(time.Second)
 	leaf, err := sign(&x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: names[0]},
 		DNSNames:     names,
-		NotBefore:    start, NotAfter: start.Add(90 * 24 * time.Hour),
+		NotBefore:    start.Truncate(time.Second), NotAfter: end.Truncate(time.Second),
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},

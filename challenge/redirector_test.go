@@ -109,8 +109,12 @@ func TestRedirectorRequests(t *testing.T) {
 		{"made-up method", "BREW /x HTTP/1.1\r\nHost: www.example.com\r\n\r\n", 405, ""},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 405, ""},
 		{"HTTP/2 by name", "GET /x HTTP/2.0\r\nHost: www.example.com\r\n\r\n", 505, ""},
+		{"HTTP/1.2", "GET /x HTTP/1.2\r\nHost: www.example.com\r\n\r\n", 400, ""},
 		{"HTTP/0.9", "GET /x\r\n\r\n", 400, ""},
-		{"upgrade to h2c", "GET /x HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", 400, ""},
+		{"HTTP/0.9 by name", "GET /x HTTP/0.9\r\nHost: www.example.com\r\n\r\n", 505, ""},
+		{"upgrade to h2c", "GET /x HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", 308, www + "/x"},
+		{"h2c, and its preface behind", "GET /x HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" +
+			"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", 308, www + "/x"},
 		{"challenge for another Host", get(path, "evil.example"), 200, ""},
 		{"unknown token", get(path+"x", "www.example.com"), 404, ""},
 		{"challenge directory", get(challenge.PathPrefix, "www.example.com"), 404, ""},
@@ -313,6 +317,32 @@ func FuzzRedirect(f *testing.F) {
 		}
 		if strings.ContainsFunc(location, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
 			t.Errorf("target %q and Host %q give the Location %q", target, host, location)
+		}
+	})
+}
+
+// FuzzUpgrade: whatever a request would like to go on with, it is answered as if
+// it had not said so, and in HTTP/1 (R9).
+func FuzzUpgrade(f *testing.F) {
+	for _, upgrade := range []string{"h2c", "H2C", "h2c, websocket", "HTTP/2.0", "TLS/1.0", "websocket", "\t", "a/b/c", "h2", ","} {
+		f.Add(upgrade, "Upgrade, HTTP2-Settings", "AAMAAABkAAQAAP__")
+		f.Add(upgrade, "keep-alive", "")
+	}
+	responder := challenge.NewResponder()
+	responder.Put(token, "right")
+	handler := (&challenge.Redirector{Allowed: wanted}).Handler(responder)
+	f.Fuzz(func(t *testing.T, upgrade, connection, settings string) {
+		for target, want := range map[string]int{"/x": http.StatusPermanentRedirect, challenge.PathPrefix + token: http.StatusOK} {
+			req, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: www.example.com\r\n" +
+				"Connection: " + connection + "\r\nHTTP2-Settings: " + settings + "\r\nUpgrade: " + upgrade + "\r\n\r\n")))
+			if err != nil || len(req.Header) > 3 || req.Host != "www.example.com" {
+				return // no request, or another one
+			}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, req)
+			if w.Code != want || w.Header().Get("Upgrade") != "" || w.Header().Get("Connection") != "close" {
+				t.Errorf("%s with Upgrade %q and Connection %q is answered with %d, %v", target, upgrade, connection, w.Code, w.Header())
+			}
 		}
 	})
 }

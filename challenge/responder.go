@@ -340,9 +340,11 @@ func reply(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body) // a client that is gone is no concern of ours
 }
 
-// plainHTTP1 reports whether req is HTTP/1.0 or 1.1 and wants to stay so.
+// plainHTTP1 reports whether req is HTTP/1.0 or 1.1. A wish to go on in another
+// protocol is ignored, as RFC 9110 §7.8 allows: curl --http2 asks for h2c, and
+// takes the answer as it comes.
 func plainHTTP1(req *http.Request) bool {
-	return req.ProtoMajor == 1 && req.ProtoMinor <= 1 && req.Header.Get("Upgrade") == ""
+	return req.ProtoMajor == 1 && req.ProtoMinor <= 1
 }
 
 // lookup finds the answer for a request target. It is a look-up in a map, so one

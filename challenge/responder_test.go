@@ -62,8 +62,12 @@ func TestResponderRequests(t *testing.T) {
 		{"made-up method", "BREW " + path + " HTTP/1.1" + host, 405, false},
 		{"HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 405, false},
 		{"HTTP/2 by name", "GET " + path + " HTTP/2.0" + host, 505, false},
+		{"HTTP/1.2", "GET " + path + " HTTP/1.2" + host, 400, false},
 		{"HTTP/0.9", "GET " + path + "\r\n\r\n", 400, false},
-		{"upgrade to h2c", "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", 400, false},
+		{"HTTP/0.9 by name", "GET " + path + " HTTP/0.9" + host, 505, false},
+		{"upgrade to h2c", "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", 200, true},
+		{"upgrade to a websocket", "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n\r\n", 200, true},
+		{"upgrade to TLS", "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: TLS/1.0\r\n\r\n", 200, true},
 		{"two Content-Lengths", "GET " + path + " HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400, false},
 		{"two Hosts", "GET " + path + " HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, false},
 		{"space in a header name", "GET " + path + " HTTP/1.1\r\nHost: x\r\nTransfer-Encoding : chunked\r\n\r\n", 400, false},
@@ -91,6 +95,9 @@ func TestResponderRequests(t *testing.T) {
 
 func wantHeaders(t *testing.T, resp *http.Response) {
 	t.Helper()
+	if resp.ProtoMajor != 1 || resp.Header.Get("Upgrade") != "" {
+		t.Errorf("the answer is %s, upgrading to %q", resp.Proto, resp.Header.Get("Upgrade"))
+	}
 	if !resp.Close {
 		t.Errorf("the answer %d does not close the connection", resp.StatusCode)
 	}

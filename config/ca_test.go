@@ -174,3 +174,35 @@ func TestRootsPEM(t *testing.T) {
 		t.Errorf("without ca-bundle: got %q, %v", got, err)
 	}
 }
+
+// TestStagingOf: an entry with the staging directory is used as it is; else the
+// staging directory is trusted as its CA is, and has no credentials.
+func TestStagingOf(t *testing.T) {
+	t.Parallel()
+	const staging = "https://staging.internal/acme/directory"
+	with := CA{Name: "internal", Directory: "https://ca.internal/acme/directory", Staging: staging, Bundle: "/etc/roots.pem", EABKeyID: "kid", EABHMACFile: "/etc/hmac"}
+	entry := CA{Name: "rehearsal", Directory: staging, EABKeyID: "other", EABHMACFile: "/etc/other"}
+	itself := CA{Name: "internal", Directory: staging, Staging: staging}
+	le, err := (&Settings{}).CA("letsencrypt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		cas  []CA
+		of   CA
+		want CA
+		ok   bool
+	}{
+		{"without an entry", []CA{with}, with, CA{Name: "internal-staging", Directory: staging, Bundle: "/etc/roots.pem"}, true},
+		{"with an entry", []CA{with, entry}, with, entry, true},
+		{"a built-in CA", nil, le, CA{Name: "letsencrypt-staging", Directory: le.Staging}, true},
+		{"a CA without one", []CA{internal()}, internal(), CA{}, false},
+		{"a CA that is its own", []CA{itself}, itself, CA{}, false},
+	} {
+		got, ok := (&Settings{CAs: tt.cas}).StagingOf(tt.of)
+		if ok != tt.ok || !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s: %+v, %t; want %+v", tt.name, got, ok, tt.want)
+		}
+	}
+}

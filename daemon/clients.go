@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,9 +28,10 @@ type caClient struct {
 	*acme.Client
 	name      string // nickname
 	directory string
-	accountID string        // state's
-	kid       string        // account URL
-	slots     chan struct{} // one for each order that may be open at once
+	accountID string         // state's
+	kid       string         // account URL
+	slots     chan struct{}  // one for each order that may be open at once
+	anchors   *x509.CertPool // of ca-bundle; nil without one
 }
 
 // acquire waits until another order may be open at the CA.
@@ -106,8 +108,13 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 			return nil, err
 		}
 	}
+	var anchors *x509.CertPool
+	if bundle != nil {
+		anchors = x509.NewCertPool()
+		anchors.AppendCertsFromPEM(bundle)
+	}
 	return &caClient{Client: client, name: ca.Name, directory: ca.Directory, accountID: account.ID, kid: account.URL,
-		slots: make(chan struct{}, max(1, c.p.view.Settings.Parallel))}, nil
+		anchors: anchors, slots: make(chan struct{}, max(1, c.p.view.Settings.Parallel))}, nil
 }
 
 // account finds the CA's account for a key that is on disk without its URL (as

@@ -30,6 +30,7 @@ func (p *pass) request(client *caClient, a plan.Action) issue.Request {
 		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
 		KeyID:    p.keyFor(t),
 		Chain:    t.Chain,
+		Anchors:  client.anchors,
 		Staple:   t.MustStaple,
 		SelfTest: t.Challenge.SelfTest,
 		Avoid:    p.failedChallenges(t.File, ""),

@@ -97,3 +97,40 @@ func TestBreakerForgets(t *testing.T) {
 		t.Errorf("faults of two days ago count: open for %v", got)
 	}
 }
+
+// TestHalfOpen: once the time of an open breaker is over it is not known whether
+// the CA works, until something tells.
+func TestHalfOpen(t *testing.T) {
+	t.Parallel()
+	b, now := &limit.Book{}, start()
+	state := func() string {
+		switch {
+		case !b.Open(production, now).IsZero():
+			return "open"
+		case b.HalfOpen(production, now):
+			return "half open"
+		case b.Faulty(production):
+			return "faulty"
+		}
+		return "closed"
+	}
+	expect := func(when, want string) {
+		t.Helper()
+		if got := state(); got != want {
+			t.Errorf("%s the breaker is %s, want %s", when, got, want)
+		}
+	}
+	expect("at first", "closed")
+	b.Fault(production, now, time.Time{})
+	expect("after a fault", "faulty")
+	b.Fault(production, now, time.Time{})
+	b.Fault(production, now, time.Time{})
+	expect("after three faults", "open")
+	now = now.Add(time.Minute)
+	expect("after a minute", "half open")
+	b.Fault(production, now, time.Time{})
+	expect("after the trial failed", "open")
+	now = now.Add(5 * time.Minute)
+	b.Good(production, now)
+	expect("after the trial succeeded", "closed")
+}

@@ -45,7 +45,7 @@ func (p *planner) newOrders(t turn) (asks []limit.Ask, until time.Time) {
 	for _, ca := range t.want.cas {
 		open := p.Limits.Open(ca.Directory, p.Now)
 		if open.IsZero() || p.Force[t.Target] || t.Outlasts(open) {
-			asks = append(asks, limit.Ask{CA: ca.CA, Names: t.want.RequestNames, Renewal: p.hadFrom(t.want, ca)})
+			asks = append(asks, limit.Ask{CA: ca.CA, Names: t.want.RequestNames, Renewal: p.hadFrom(t.want, ca), ARI: p.insideWindow(t, ca)})
 		} else if until.IsZero() || open.Before(until) {
 			until = open
 		}
@@ -58,6 +58,16 @@ func (p *planner) hadFrom(w *want, ca resolved) bool {
 	return slices.ContainsFunc(p.byNames[joined(w.RequestNames)], func(c *state.Certificate) bool {
 		return c.Directory != "" && state.CanonicalDirectory(c.Directory) == ca.canonical
 	})
+}
+
+// insideWindow reports whether the order would replace a certificate of this CA
+// inside the window that the CA suggests (RFC 9773 §5): such orders have no limit.
+func (p *planner) insideWindow(t turn, ca resolved) bool {
+	if t.Cause != CauseARI || t.best == nil || state.CanonicalDirectory(t.best.Directory) != ca.canonical {
+		return false
+	}
+	r, ok := p.State.Renewals[t.best.ID]
+	return ok && r.ARIID == t.best.ARIID && r.Unreplaced == "" && !p.Now.Before(r.Start) && p.Now.Before(r.End)
 }
 
 // orderAt decides where a target orders, or until when it waits.

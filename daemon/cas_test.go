@@ -273,7 +273,7 @@ func TestBookThatCannotBeRead(t *testing.T) {
 // limit lets through, in one pass and over all of them, and all come to an end.
 func TestLimitIsKept(t *testing.T) {
 	t.Parallel()
-	const burst, window, n = 6, 3 * time.Second, 30
+	const burst, window, n = 60, 3 * time.Second, 200
 	ca, dir := acmetest.StartFaulty(t), t.TempDir()
 	var names []string
 	for i := range n {
@@ -292,7 +292,7 @@ func TestLimitIsKept(t *testing.T) {
 	}
 	deadline := time.Now().Add(2 * time.Minute)
 	for report.Failed() && time.Now().Before(deadline) {
-		time.Sleep(window / burst)
+		time.Sleep(window / 6)
 		report = pass(t, dir, daemon.Options{})
 	}
 	if report.Failed() {

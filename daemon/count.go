@@ -15,6 +15,7 @@ import (
 	"certd/config"
 	"certd/hooks"
 	"certd/issue"
+	"certd/limit"
 	"certd/metrics"
 	"certd/plan"
 	"certd/state"
@@ -223,6 +224,23 @@ func (c *count) issued(ctx context.Context, ca string, a plan.Action, res Result
 		}
 	}
 	c.Metrics.Issuance(i)
+}
+
+// limited counts a target that waits in this pass for a limit that we keep.
+func (c *count) limited(ca string, a plan.Action) {
+	if c == nil || a.Limit == "" || a.Limit == plan.Breaker || a.Limit == limit.RateLimited {
+		return
+	}
+	c.Metrics.RateLimitWait(ca, "local", time.Until(a.At))
+}
+
+// refused counts an answer rateLimited, and for how long the target waits for it.
+func (c *count) refused(ca string, err error) {
+	problem := problemOf(err)
+	if c == nil || issue.BlameOf(err) != issue.BlameLimit {
+		return
+	}
+	c.Metrics.RateLimitWait(ca, "retry_after", time.Until(problem.RetryAt))
 }
 
 // hooks counts what hooks made of an event.

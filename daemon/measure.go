@@ -66,6 +66,7 @@ func (v *View) metrics(store *state.Store, runner HookRunner) metrics.View {
 		ConfigOK:     len(v.Mistakes) == 0,
 		ConfigDigest: v.digest(),
 		CAs:          v.cas(),
+		Broken:       v.broken(),
 		ByState:      make(map[string]int),
 		HookPending:  v.pendingByHook(runner),
 		Interval:     interval(v.Settings.Schedule, v.Now),
@@ -197,6 +198,19 @@ func (v *View) cas() []string {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// broken are the CAs that do not work, and until when they are not asked.
+func (v *View) broken() map[string]time.Time {
+	out := make(map[string]time.Time)
+	for _, name := range v.cas() {
+		if ca, err := v.Settings.CA(name); err == nil {
+			if until := v.Limits.Open(ca.Directory, v.Now); !until.IsZero() {
+				out[name] = until
+			}
+		}
+	}
+	return out
 }
 
 // interval is the longest time between two ticks of a schedule, as far as can be

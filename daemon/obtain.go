@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"certd/config"
 	"certd/issue"
@@ -21,14 +22,14 @@ type made struct {
 
 // obtain gets the certificate of an Order or Resume, publishes it, and keeps
 // what became of the attempt. If no CA may be asked now, that is no attempt, and
-// the error wraps a *heldError.
-func (p *pass) obtain(ctx context.Context, a plan.Action) error {
-	got, err := p.issue(ctx, a)
+// the error wraps a *heldError. ca is the nickname of the CA that was asked last.
+func (p *pass) obtain(ctx context.Context, a plan.Action) (ca string, err error) {
+	got, ca, err := p.issue(ctx, a)
 	if err != nil {
 		if !heldBack(err) {
 			p.saveFailure(ctx, a, err)
 		}
-		return err
+		return ca, err
 	}
 	// From here on it is a success, even where something stands in the way of a
 	// live link: the next pass finds the certificate and links it.
@@ -36,31 +37,36 @@ func (p *pass) obtain(ctx context.Context, a plan.Action) error {
 	if closeErr := p.Store.CloseOrder(got.Open); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("forget finished order: %w", closeErr))
 	}
-	return errors.Join(err, p.saveSuccess(a, got.client))
+	return ca, errors.Join(err, p.saveSuccess(a, got.client))
 }
 
 // issue asks the CAs of a for the certificate, one after the other as long as
 // another one may do better.
-func (p *pass) issue(ctx context.Context, a plan.Action) (*made, error) {
+func (p *pass) issue(ctx context.Context, a plan.Action) (got *made, ca string, err error) {
 	if err := p.checkTarget(p.targets[a.Target]); err != nil {
-		return nil, err
+		return nil, p.view.nickname(a.CA), err
 	}
 	var failed tries
 	for i, ask := range a.Asks {
+		begun := time.Now()
 		got, blame, err := p.try(ctx, a, ask)
+		ca = ask.CA.Name
 		if err == nil {
-			return got, nil
+			return got, ca, nil
 		}
 		failed = append(failed, err)
 		if ctx.Err() != nil || i == len(a.Asks)-1 || !another(a, blame, err) {
 			break
 		}
+		if !isHeld(err) {
+			p.count.issued(ctx, ca, a, Result{Err: err, Took: time.Since(begun)})
+		}
 		p.Log.Warn("asking the next CA", "target", a.Target, "next", a.Asks[i+1].CA.Name, "err", firstLine(err).Error())
 	}
 	if len(failed) == 1 {
-		return nil, failed[0]
+		return nil, ca, failed[0]
 	}
-	return nil, failed
+	return nil, ca, failed
 }
 
 // another reports whether the next CA is asked after a failure: where this one
@@ -115,6 +121,7 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 	cert, err := issuer.Issue(ctx, req)
 	if err != nil {
 		p.ledger.settle(ask, err)
+		p.count.refused(ask.CA.Name, err)
 		if problem := problemOf(err); problem != nil && problem.Type == "accountDoesNotExist" {
 			err = errors.Join(err, p.clients.forget(client)) // the next attempt looks the account up by its key
 		}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,7 +197,7 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			res.Took = time.Since(start)
 			if res.Outcome != Waiting { // else no CA was asked
-				p.count.issued(ctx, p.view.nickname(a.CA), a, res)
+				p.count.issued(ctx, cmp.Or(res.CA, p.view.nickname(a.CA)), a, res)
 			}
 			p.mu.Lock()
 			p.done++
@@ -215,7 +216,8 @@ func (p *pass) act(ctx context.Context, a plan.Action) Result {
 	}
 	switch a.Kind {
 	case plan.Order, plan.Resume:
-		err := p.obtain(ctx, a)
+		var err error
+		res.CA, err = p.obtain(ctx, a)
 		if err != nil && heldBack(err) && ctx.Err() == nil {
 			return p.wait(res, err)
 		}
@@ -226,6 +228,7 @@ func (p *pass) act(ctx context.Context, a plan.Action) Result {
 		}
 	case plan.Wait:
 		res.Outcome = Waiting
+		p.count.limited(p.view.nickname(a.CA), a)
 		if at := p.view.Snapshot.Attempts[a.Target]; at.LastError != "" && res.Err == nil {
 			res.Err = errors.New(at.LastError)
 		}
@@ -243,6 +246,7 @@ func (p *pass) wait(res Result, held error) Result {
 	res.Action.Kind = plan.Wait
 	res.Action.At, res.Action.Limit = firstHeld(held)
 	res.Action.Reason += "; " + tell(held)
+	p.count.limited(res.CA, res.Action)
 	return res
 }
 

@@ -26,6 +26,7 @@ type Result struct {
 	Outcome Outcome
 	Err     error         // of Failed; for Waiting the error that it waits after, if any
 	Took    time.Duration // zero if there was nothing to do
+	CA      string        // nickname of the CA that was asked last; empty if none was
 }
 
 // failed reports whether what is wanted is not true. A renewal that a limit of the

@@ -82,6 +82,17 @@ func (m *Metrics) Phase(ca, phase string, took time.Duration) {
 	m.store.observe(took, "certd_issuance_phase_duration_seconds", ca, oneOf(phase, "order", phases()))
 }
 
+// RateLimitWait counts a wait for a rate limit: "local", one that we keep, or
+// "retry_after", one that the CA told.
+func (m *Metrics) RateLimitWait(ca, source string, wait time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.knownCA(ca)
+	source = oneOf(source, "local", limitSources())
+	m.store.add(1, "certd_acme_rate_limit_waits_total", ca, source)
+	m.store.add(max(0, wait.Seconds()), "certd_acme_rate_limit_wait_seconds_total", ca, source)
+}
+
 // Authorization counts an authorization that ended: valid, reused, invalid or
 // expired. typ is its challenge's type.
 func (m *Metrics) Authorization(ca, typ, outcome string) {

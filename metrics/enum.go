@@ -36,6 +36,8 @@ func causes() []string {
 		"hook", "clock", other}
 }
 
+func limitSources() []string { return []string{"local", "retry_after"} }
+
 func authorizationOutcomes() []string { return []string{"valid", "reused", "invalid", "expired"} }
 
 func challengeTypes() []string { return []string{"http-01", "tls-alpn-01", "dns-01"} }

@@ -83,6 +83,10 @@ func (m *Metrics) knownCA(ca string) {
 	for _, outcome := range authorizationOutcomes() {
 		m.store.at("certd_authorizations_total", ca, "http-01", outcome)
 	}
+	for _, source := range limitSources() {
+		m.store.at("certd_acme_rate_limit_waits_total", ca, source)
+		m.store.at("certd_acme_rate_limit_wait_seconds_total", ca, source)
+	}
 	m.store.at("certd_acme_nonce_retries_total", ca)
 	m.store.at("certd_acme_retry_after_timestamp_seconds", ca)
 }

@@ -223,3 +223,20 @@ func TestPromtool(t *testing.T) {
 		}
 	}
 }
+
+// TestLimitsAndBreaker: waits are counted by who asked for them, and a CA that
+// does not work is one until it works again.
+func TestLimitsAndBreaker(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	m.RateLimitWait("a", "local", 90*time.Second)
+	m.RateLimitWait("a", "local", -time.Second)
+	m.RateLimitWait("a", "retry_after", time.Hour)
+	m.SetView(View{CAs: []string{"a", "b"}, Broken: map[string]time.Time{"b": time.Unix(4e9, 0)}})
+	wantValue(t, m, `certd_acme_rate_limit_waits_total{ca="a",source="local"}`, 2)
+	wantValue(t, m, `certd_acme_rate_limit_wait_seconds_total{ca="a",source="local"}`, 90)
+	wantValue(t, m, `certd_acme_rate_limit_wait_seconds_total{ca="a",source="retry_after"}`, 3600)
+	wantValue(t, m, `certd_acme_rate_limit_waits_total{ca="b",source="local"}`, 0)
+	wantValue(t, m, `certd_acme_breaker_until_timestamp_seconds{ca="a"}`, 0)
+	wantValue(t, m, `certd_acme_breaker_until_timestamp_seconds{ca="b"}`, 4e9)
+}

@@ -14,15 +14,16 @@ const maxNames = 1000
 // state directory.
 type View struct {
 	Time         time.Time
-	ConfigOK     bool           // the last load of the configuration succeeded
-	ConfigLoaded time.Time      // when it last did; zero leaves what was known
-	ConfigDigest string         // first 8 hex digits of the effective configuration's hash; empty if unknown
-	CAs          []string       // nicknames in use: their counters start at 0
-	ByState      map[string]int // wants by state; nil if unknown
-	Names        []Name         // live names that are wanted
-	Orders       []Order        // open at a CA
-	HookPending  map[string]int // undelivered events by hook; an installed hook without any has 0
-	Interval     time.Duration  // expected between two passes; zero if unknown
+	ConfigOK     bool                 // the last load of the configuration succeeded
+	ConfigLoaded time.Time            // when it last did; zero leaves what was known
+	ConfigDigest string               // first 8 hex digits of the effective configuration's hash; empty if unknown
+	CAs          []string             // nicknames in use: their counters start at 0
+	Broken       map[string]time.Time // nicknames of CAs that do not work, and until when they are not asked
+	ByState      map[string]int       // wants by state; nil if unknown
+	Names        []Name               // live names that are wanted
+	Orders       []Order              // open at a CA
+	HookPending  map[string]int       // undelivered events by hook; an installed hook without any has 0
+	Interval     time.Duration        // expected between two passes; zero if unknown
 }
 
 // A Name is one live name. Of a zero time there is no series.
@@ -126,6 +127,13 @@ func (v *View) orders(add func(value float64, family string, labels ...string)) 
 		if first := oldest[o.CA]; first.IsZero() || o.Start.Before(first) {
 			oldest[o.CA] = o.Start
 		}
+	}
+	for _, ca := range v.CAs {
+		until := 0.0
+		if at := v.Broken[ca]; !at.IsZero() {
+			until = seconds(at)
+		}
+		add(until, "certd_acme_breaker_until_timestamp_seconds", ca)
 	}
 	for ca, n := range count {
 		add(float64(n), "certd_orders_in_flight", ca)

@@ -126,6 +126,9 @@ is "installs again" pkg -i "$deb"
 is "purges" pkg -P certd
 is "says that keys stay" says 'private keys stay in /var/lib/acme' "$work/dpkg"
 is "the key stays after purge" says secret "$root/var/lib/acme/keys/abc/privkey"
+is "installs to be purged with its keys" pkg -i "$deb"
+is "purges keys if asked" env CERTD_PURGE_KEYS=yes sh -c '"$@" >"$0" 2>&1' "$work/dpkg" dpkg --root="$root" --log=/dev/null --force-unsafe-io -P certd
+is "the key is gone" not file /var/lib/acme/keys/abc/privkey
 is "what quickstart wrote is gone" not file /etc/systemd/system/certd.service
 is "what the administrator wrote stays" file /etc/systemd/system/certd.timer
 is "nothing of it is listed" sh -c "! dpkg --root='$root' -s certd 2>/dev/null | grep -q '^Status: install'"

@@ -231,3 +231,18 @@ func TestReasons(t *testing.T) {
 		t.Errorf("reasons without a name are %s", got)
 	}
 }
+
+func FuzzParseReason(f *testing.F) {
+	for _, s := range append(acme.Reasons(), "", "1", "7", "10", "-1", "key-compromise", "\x00", "999999999999999999999") {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := acme.ParseReason(s)
+		if err == nil && (r < 0 || r > 10 || r == 7) {
+			t.Errorf("%q is reason %d", s, r)
+		}
+		if again, err2 := acme.ParseReason(r.String()); err == nil && (err2 != nil || again != r) {
+			t.Errorf("%q is %s, which reads as %s (%v)", s, r, again, err2)
+		}
+	})
+}

@@ -70,6 +70,9 @@ func TestStaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !s.HasKey(id) || s.HasKey(CertID("none")) || s.HasKey("../x") {
+		t.Error("the key that is there is not, or one that is not is")
+	}
 	want := Staged{Target: "www.example.com", KeyID: id, KeyType: "ecdsa-p256", Created: day(0).UTC()}
 	for range 2 {
 		if err := s.SaveStaged(want); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -72,6 +74,9 @@ func (a *app) revoke(ctx context.Context, arg string, reason acme.Reason) error 
 		a.warnOfKey(view, c)
 	}
 	if len(targets) == 0 {
+		if err == nil && slices.Contains(slices.Collect(maps.Values(view.Snapshot.Live)), c.ID) {
+			fmt.Fprintln(a.out, "nothing wants it, so it is not replaced; links in live/ still lead to it, see certd cull --unwanted")
+		}
 		return err
 	}
 	// Also if the CA could not be asked: it will be, and then nothing should use it.

@@ -279,6 +279,13 @@ func (a *app) printRecord(s *setup, r *record) {
 	if dir != standardStateDir {
 		command += " --state " + dir
 	}
+	if os.Getenv("ACME_HOOKS_DIR") == "" { // else the next command has it as well
+		for _, hooks := range s.services.hookDirs {
+			if full, err := filepath.Abs(hooks); err == nil {
+				command += " --hooks " + s.image.inside(full)
+			}
+		}
+	}
 	if s.image != "" {
 		when = ", once the system in " + string(s.image) + " runs"
 	}

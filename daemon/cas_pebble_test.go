@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"certd/acme/acmetest"
 	"certd/daemon"
+	"certd/limit"
 )
 
 // chainOf returns the certificates of a PEM file.
@@ -134,5 +136,41 @@ func TestLostAnswersOfTwoCAs(t *testing.T) {
 	}
 	if at := look(t, dir).Snapshot.Attempts[faultName]; at.Ordering != nil && at.Intent(first.URL()) != nil || len(at.Elsewhere) > 0 {
 		t.Errorf("after the success: %+v, want no intent at the first CA", at)
+	}
+}
+
+// TestRateLimitInAllForms: the time that a CA names with a rate limit is kept, within
+// a day, in whatever form it comes, and heeded by later runs; also by ones that
+// know nothing of the attempt any more.
+func TestRateLimitInAllForms(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, header string
+		wait         time.Duration
+	}{
+		{"seconds", "120", 2 * time.Minute},
+		{"a date", time.Now().Add(2 * time.Hour).UTC().Format(http.TimeFormat), 2 * time.Hour},
+		{"more than a day", "2592000", 24 * time.Hour},
+		{"an absurd number", "99999999999999999999999", 24 * time.Hour},
+		{"an absurd date", "Fri, 31 Dec 9999 23:59:59 GMT", 24 * time.Hour},
+		{"words", "in a while", time.Hour},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ca, dir := acmetest.StartFaulty(t, rateLimit(tt.header)), t.TempDir()
+			configureFault(t, dir, ca)
+			pass(t, dir, daemon.Options{})
+			if wait := time.Until(look(t, dir).Snapshot.Attempts[faultName].NextAttempt); wait < tt.wait*9/10-time.Minute || wait > tt.wait*11/10+time.Minute {
+				t.Errorf("the next attempt is in %v, want about %v", wait, tt.wait)
+			}
+			if err := os.Remove(filepath.Join(dir, "attempts", faultName+".json")); err != nil {
+				t.Fatal(err)
+			}
+			ca.ResetRequests()
+			res := pass(t, dir, daemon.Options{Force: true}).Results[0]
+			if res.Outcome != daemon.Waiting || len(ca.Requests()) > 0 || res.Action.Limit != limit.RateLimited {
+				t.Errorf("%s because of %q, %d requests; want to wait for the CA", res.Outcome, res.Action.Limit, len(ca.Requests()))
+			}
+		})
 	}
 }

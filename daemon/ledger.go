@@ -65,9 +65,9 @@ func newLedger(o Options, view *View) *ledger {
 
 // enter returns once the CA may be asked, and else why it may not: it does not
 // work. After a time out of order one target tries whether it works again, and
-// the others wait for what comes of it. leave must be called with the error that
-// the target's attempt ended with.
-func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave func(error), err error) {
+// the others wait for what comes of it. leave must be called when the target is
+// done with the CA, and judge before.
+func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave func(), err error) {
 	for {
 		l.mu.Lock()
 		now := time.Now()
@@ -88,12 +88,11 @@ func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave 
 	}
 	defer l.mu.Unlock()
 	if !l.book.HalfOpen(ca.Directory, time.Now()) {
-		return func(err error) { l.judge(ctx, ca, err) }, nil
+		return func() {}, nil
 	}
 	trial := make(chan struct{})
 	l.trials[ca.Directory] = trial
-	return func(err error) {
-		l.judge(ctx, ca, err)
+	return func() {
 		l.mu.Lock()
 		delete(l.trials, ca.Directory)
 		l.mu.Unlock()

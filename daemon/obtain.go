@@ -89,10 +89,11 @@ func (p *pass) try(ctx context.Context, a plan.Action, ask limit.Ask) (got *made
 	if err != nil {
 		return nil, issue.BlameCA, err
 	}
+	defer leave()
 	if err = p.trial(ctx, a, ask.CA); err == nil {
 		got, err = p.order(ctx, a, ask)
+		p.ledger.judge(ctx, ask.CA, err)
 	}
-	leave(err)
 	if blame = issue.BlameOf(err); isHeld(err) {
 		blame = issue.BlameLimit
 	}

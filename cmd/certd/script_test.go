@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -41,13 +42,23 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// cmdCA starts a CA: ca [profile=validity...] [blocked=name...]
+// cmdCA starts a CA: ca [profile=validity...] [blocked=name...] [paused=URL] [orders=LIMIT]
+// With paused it has paused every name, and LIMIT is such as 2/1h.
 func cmdCA(ts *testscript.TestScript, _ bool, args []string) {
-	options := acmetest.Options{Profiles: map[string]time.Duration{}}
+	options, limits := acmetest.Options{Profiles: map[string]time.Duration{}}, ""
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
 		if key == "blocked" {
 			options.Blocklist = append(options.Blocklist, value)
+			continue
+		}
+		if key == "paused" {
+			options.Wrap = pausing(value)
+			continue
+		}
+		if key == "orders" {
+			burst, window, _ := strings.Cut(value, "/")
+			limits = fmt.Sprintf(", limits: [{name: orders, per: account, burst: %s, window: %s}]", burst, window)
 			continue
 		}
 		validity, err := time.ParseDuration(value)
@@ -64,13 +75,28 @@ func cmdCA(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(bundle, ca.RootsPEM(), 0o644))
 	conf := filepath.Join(ts.Getenv("CERTD_STATE_DIR"), "conf")
 	ts.Check(os.MkdirAll(conf, 0o755))
-	settings := fmt.Sprintf("cas:\n  - {name: testca, directory: %q, ca-bundle: %q}\nchallenge: {http-port: %d, resolver: %q}\n",
-		ca.URL(), bundle, ca.HTTPPort(), ca.Resolver())
+	settings := fmt.Sprintf("cas:\n  - {name: testca, directory: %q, ca-bundle: %q%s}\nchallenge: {http-port: %d, resolver: %q}\n",
+		ca.URL(), bundle, limits, ca.HTTPPort(), ca.Resolver())
 	ts.Check(os.WriteFile(filepath.Join(conf, "certd.yaml"), []byte(settings), 0o644))
 	ts.Check(os.WriteFile(filepath.Join(conf, "target"), []byte("request: {challenge: {method: listen}}\n"), 0o644))
 	ts.Setenv("CA_URL", ca.URL())
 	running.put(ts.Getenv("WORK"), ca)
 	ts.Defer(func() { running.remove(ts.Getenv("WORK")) })
+}
+
+// pausing is a CA that has paused every name, which url undoes.
+func pausing(url string) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/order-plz" {
+				next.ServeHTTP(w, r)
+				return
+			}
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusTooManyRequests)
+			fmt.Fprintf(w, `{"type":"urn:ietf:params:acme:error:rateLimited","detail":"Your account is temporarily prevented from requesting certificates for www.example.test and possibly others. Please visit: %s"}`, url)
+		})
+	}
 }
 
 // cmdRequests checks how many requests reached the CA: requests N [operation...]

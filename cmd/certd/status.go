@@ -151,6 +151,9 @@ func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 	a.table(table, 31, cutCell)
 	for _, target := range order {
 		a.paragraph("%s: %s", title(failed[target], nil, target), view.Snapshot.Attempts[target].LastError)
+		if paused := view.Snapshot.Attempts[target].Paused; paused != "" { // in one piece, to be copied
+			fmt.Fprintf(a.out, "    the CA has paused it until somebody acts: %s\n", paused)
+		}
 	}
 	if n := len(view.Snapshot.Pending); n > 0 {
 		e := view.Snapshot.Pending[0]

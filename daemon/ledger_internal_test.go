@@ -1,0 +1,149 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"certd/acme"
+	"certd/config"
+	"certd/limit"
+	"certd/plan"
+)
+
+// TestOneTries: after a time out of order one target asks the CA, and the others
+// wait for what comes of it, for as long as they may.
+func TestOneTries(t *testing.T) {
+	t.Parallel()
+	fault := &acme.Problem{CA: "ca", Operation: "order", Class: acme.ClassTransient, Status: 500}
+	for _, tt := range []struct {
+		name   string
+		ended  error
+		judged bool // else the trial ended by a panic, say
+		asked  int  // of five targets
+	}{
+		{"the CA works again", nil, true, 5},
+		{"it does not", fault, true, 1},
+		{"it was not asked after all", nil, false, 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ca := config.CA{Name: "ca", Directory: "https://ca.example/directory"}
+				book := &limit.Book{}
+				for range 3 {
+					book.Fault(ca.Directory, time.Now(), time.Time{})
+				}
+				time.Sleep(time.Minute)
+				l := newLedger(Options{}, &View{Limits: book})
+				asked, atOnce, most := 0, 0, 0
+				done := make(chan error)
+				for range 5 {
+					go func() {
+						leave, err := l.enter(t.Context(), plan.Action{}, ca)
+						if err != nil {
+							done <- err
+							return
+						}
+						l.mu.Lock()
+						asked++
+						atOnce++
+						most = max(most, atOnce)
+						l.mu.Unlock()
+						time.Sleep(time.Second)
+						l.mu.Lock()
+						atOnce--
+						l.mu.Unlock()
+						if tt.judged {
+							l.judge(t.Context(), ca, tt.ended)
+						}
+						leave()
+						done <- nil
+					}()
+				}
+				for range 5 {
+					if err := <-done; err != nil && !isHeld(err) {
+						t.Error(err)
+					}
+				}
+				if asked != tt.asked {
+					t.Errorf("%d of five targets asked the CA, want %d", asked, tt.asked)
+				}
+				if !tt.judged && most != 1 {
+					t.Errorf("%d targets asked at once a CA of which nothing is known, want one", most)
+				}
+			})
+		})
+	}
+}
+
+// TestWaitForTrialEnds with its context, and a forced pass does not heed the
+// breaker.
+func TestWaitForTrialEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ca := config.CA{Name: "ca", Directory: "https://ca.example/directory"}
+		book := &limit.Book{}
+		for range 3 {
+			book.Fault(ca.Directory, time.Now(), time.Time{})
+		}
+		if _, err := newLedger(Options{}, &View{Limits: book}).enter(t.Context(), plan.Action{}, ca); !isHeld(err) {
+			t.Errorf("%v, want to be held back", err)
+		}
+		if _, err := newLedger(Options{Force: true}, &View{Limits: book}).enter(t.Context(), plan.Action{}, ca); err != nil {
+			t.Errorf("forced: %v", err)
+		}
+		ending := plan.Action{Latest: time.Now().Add(time.Second)}
+		if _, err := newLedger(Options{}, &View{Limits: book}).enter(t.Context(), ending, ca); err != nil {
+			t.Errorf("with a certificate that is about to expire: %v", err)
+		}
+		time.Sleep(time.Minute)
+		l := newLedger(Options{}, &View{Limits: book})
+		leave, err := l.enter(t.Context(), plan.Action{}, ca)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if _, err := l.enter(ctx, plan.Action{}, ca); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v, want the wait for the trial to end", err)
+		}
+		leave()
+	})
+}
+
+// TestTries: each CA's error is told in full, a refused name decides about the next
+// attempt, and else the CA that may be asked first.
+func TestTries(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	limited := &acme.Problem{CA: "a", Class: acme.ClassWait, Type: "rateLimited", RetryAt: now.Add(10 * time.Hour)}
+	down := &acme.Problem{CA: "b", Class: acme.ClassTransient}
+	refused := &acme.Problem{CA: "c", Class: acme.ClassName, Type: "dns"}
+	held := held(config.CA{Name: "d"}, "orders", "its limit orders", now.Add(time.Hour))
+	for _, tt := range []struct {
+		name  string
+		err   error
+		class acme.Class
+		wait  time.Duration
+		held  bool
+	}{
+		{"one CA", limited, acme.ClassWait, 10 * time.Hour, false},
+		{"the second may work again soon", tries{limited, down}, acme.ClassTransient, time.Minute, false},
+		{"the second refuses the name", tries{down, refused}, acme.ClassName, time.Minute, false},
+		{"the second was not asked", tries{limited, held}, acme.ClassWait, time.Hour, false},
+		{"none was asked", tries{held}, acme.ClassWait, time.Hour, true},
+	} {
+		reason, next := decisive(tt.err, 1, now, 0, 0)
+		if got := next.Sub(now).Round(time.Second); acme.ClassOf(reason) != tt.class || got != tt.wait {
+			t.Errorf("%s: class %s in %v, want %s in %v", tt.name, acme.ClassOf(reason), got, tt.class, tt.wait)
+		}
+		if heldBack(tt.err) != tt.held {
+			t.Errorf("%s: held back: %t, want %t", tt.name, !tt.held, tt.held)
+		}
+	}
+	if until, by := firstHeld(tries{held}); by != "orders" || !until.Equal(now.Add(time.Hour)) {
+		t.Errorf("held until %v by %q", until, by)
+	}
+}

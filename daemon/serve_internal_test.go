@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -96,7 +98,7 @@ func TestServerThatNeverServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := s.ln.Addr().String()
-	if _, err := openServer(t.Context(), addr, nil); err == nil || !strings.Contains(err.Error(), "in use; choose another address with listen:") {
+	if _, err := openServer(t.Context(), addr, nil); !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "; choose another address with listen:") {
 		t.Errorf("the same address again: %v", err)
 	}
 	if err := s.close(); err != nil {

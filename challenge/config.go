@@ -17,6 +17,7 @@ const (
 	MethodRedirector = "redirector" // files in the standard webroot, served by the redirector
 	MethodStateless  = "stateless"  // the web server knows the thumbprint
 	MethodHook       = "hook"       // challenge-http-start hooks
+	MethodDNS        = "dns"        // TXT records, by certd-dns or challenge-dns-start hooks: see DNS01, New knows nothing of it
 )
 
 // Config says how New shall prove names of one target. The zero value means

@@ -9,18 +9,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
+
+	"certd/challenge/dnscheck"
 
 	"github.com/miekg/dns"
 )
 
-// Bounds of a look-up.
-const (
-	maxAliases   = 8 // CNAME records in a row
-	dnsTries     = 2
-	dnsTimeout   = 2 * time.Second // of one try
-	strayPackets = 8               // datagrams that are no answer to the question
-)
+const maxAliases = 8 // CNAME records in a row
 
 // lookup returns the addresses of host, v6 first, without duplicates. With a
 // server ("host:port") it asks only that one, as a CA would: no hosts file, no
@@ -134,62 +129,5 @@ func follow(answer []dns.RR, name string) (addrs []netip.Addr, last string) {
 
 // query asks server one question, by UDP and, if the answer was cut, by TCP.
 func query(ctx context.Context, server, name string, qtype uint16) (*dns.Msg, error) {
-	q := new(dns.Msg)
-	q.SetQuestion(name, qtype)
-	q.SetEdns0(dns.DefaultMsgSize, false)
-	var m *dns.Msg
-	var err error
-	for try := 0; try < dnsTries && ctx.Err() == nil; try++ {
-		m, err = exchange(ctx, "udp", server, q)
-		if err == nil && m.Truncated {
-			m, err = exchange(ctx, "tcp", server, q)
-		}
-		if err == nil {
-			break
-		}
-	}
-	switch {
-	case err != nil:
-		return nil, err
-	case m == nil:
-		return nil, ctx.Err()
-	case m.Rcode == dns.RcodeSuccess, m.Rcode == dns.RcodeNameError:
-		return m, nil
-	}
-	return nil, fmt.Errorf("the DNS server answered %s", rcode(m.Rcode))
-}
-
-func rcode(code int) string {
-	if s, ok := dns.RcodeToString[code]; ok {
-		return s
-	}
-	return fmt.Sprintf("code %d", code)
-}
-
-// exchange sends q once and returns its answer; the end of ctx ends it.
-func exchange(ctx context.Context, network, server string, q *dns.Msg) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, dnsTimeout)
-	defer cancel()
-	c, err := new(net.Dialer).DialContext(ctx, network, server)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	conn := &dns.Conn{Conn: c, UDPSize: dns.DefaultMsgSize}
-	if err := conn.WriteMsg(q); err != nil {
-		return nil, err
-	}
-	for range strayPackets {
-		m, err := conn.ReadMsg()
-		if err != nil {
-			return nil, err
-		}
-		if m.Id == q.Id && m.Response && len(m.Question) == 1 && m.Question[0].Qtype == q.Question[0].Qtype &&
-			dns.CanonicalName(m.Question[0].Name) == q.Question[0].Name {
-			return m, nil
-		}
-	}
-	return nil, errors.New("the DNS server answered other questions only")
+	return dnscheck.Query(ctx, server, name, qtype, true)
 }

@@ -33,7 +33,7 @@ func (t *Target) schema() schema {
 		"request.challenge.env":            environment(&c.Env),
 		"request.challenge.dns-provider":   into(&c.DNSProvider, checked(token)),
 		"request.challenge.dns-env-file":   into(&c.DNSEnvFile, checked(absolute)),
-		"request.challenge.delegate":       into(&c.Delegate, checked(token)),
+		"request.challenge.delegate":       into(&c.Delegate, checked(recordName)),
 
 		"priority": into(&t.Priority, between(-1<<31, 1<<31-1)),
 		"label":    into(&t.Label, checked(label)),
@@ -76,6 +76,15 @@ func keyWord(s string) (bool, error) {
 		return false, fmt.Errorf("%s: want reuse, or \"type:\" and other keys below it", quote(s))
 	}
 	return true, nil
+}
+
+// recordName accepts the name of a DNS record, in which labels may have "_".
+func recordName(s string) (string, error) {
+	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	if err := checkLabels(strings.ReplaceAll(name, "_", "x")); err != nil || len(name) > 253 {
+		return "", fmt.Errorf("%s is no name of a DNS record; want one such as x7.acme.example.net", quote(s))
+	}
+	return name, nil
 }
 
 // keyID accepts the name of a directory of keys/.

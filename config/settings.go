@@ -10,6 +10,13 @@ import (
 	"time"
 )
 
+// The values of challenge.dns-check.
+const (
+	DNSAuthoritative = "authoritative" // every authoritative server shows a record, then every resolver of dns-resolvers
+	DNSResolvers     = "resolvers"     // those of dns-resolvers alone
+	DNSOff           = "off"           // nobody is asked
+)
+
 // defaultSettings are the settings of a machine without conf/certd.yaml.
 func defaultSettings() *Settings {
 	return &Settings{
@@ -17,7 +24,7 @@ func defaultSettings() *Settings {
 		Jitter:    30 * time.Minute,
 		Listen:    "127.0.0.1:9402",
 		Parallel:  8,
-		Challenge: ChallengeSettings{HTTPPort: 80, TLSPort: 443, ProxyPort: 402},
+		Challenge: ChallengeSettings{HTTPPort: 80, TLSPort: 443, ProxyPort: 402, DNSCheck: DNSAuthoritative, DNSPort: 53, DNSSettle: 2 * time.Second},
 		Metrics:   MetricsSettings{Prefix: "certd"},
 	}
 }
@@ -52,10 +59,18 @@ func ParseSettings(path string, data []byte) (*Settings, error) {
 	if s.Metrics.Prefix == "" {
 		d.complainAt("metrics.prefix", "is empty; remove the line for the default, certd")
 	}
+	if s.Challenge.DNSCheck == DNSResolvers && len(s.Challenge.DNSResolvers) == 0 {
+		d.complainAt("challenge.dns-check", "is resolvers, but challenge.dns-resolvers names none")
+	}
 	if err := d.err(); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// dnsCheck accepts a value of challenge.dns-check.
+func dnsCheck(s string) (string, error) {
+	return oneOf(s, "DNS check", DNSAuthoritative, DNSResolvers, DNSOff)
 }
 
 // schema is every key of conf/certd.yaml.
@@ -73,6 +88,11 @@ func (s *Settings) schema() schema {
 		"challenge.tls-port":   into(&s.Challenge.TLSPort, port),
 		"challenge.proxy-port": into(&s.Challenge.ProxyPort, port),
 		"challenge.resolver":   into(&s.Challenge.Resolver, checked(remote)),
+
+		"challenge.dns-check":     into(&s.Challenge.DNSCheck, checked(dnsCheck)),
+		"challenge.dns-port":      into(&s.Challenge.DNSPort, port),
+		"challenge.dns-resolvers": into(&s.Challenge.DNSResolvers, list(16, checked(remote))),
+		"challenge.dns-settle":    into(&s.Challenge.DNSSettle, duration(0, time.Hour)),
 
 		"cas": into(&s.CAs, readCAs),
 

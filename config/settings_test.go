@@ -22,6 +22,10 @@ challenge:
   tls-port: 5001
   proxy-port: 4402
   resolver: 127.0.0.1:8053
+  dns-check: off
+  dns-port: 5353
+  dns-resolvers: ["192.0.2.1:53", "[2001:db8::1]:53"]
+  dns-settle: 10s
 cas:
   - name: letsencrypt
     directory: https://acme-v02.api.letsencrypt.org/directory
@@ -48,7 +52,8 @@ func TestParseSettings(t *testing.T) {
 	got, err := ParseSettings("conf/certd.yaml", []byte(designExample))
 	want := &Settings{
 		Schedule: "0 3,15 * * *", Jitter: 90 * time.Minute, Management: "127.0.0.1:8127", Responder: ":80", Parallel: 100,
-		Challenge: ChallengeSettings{HTTPPort: 5002, TLSPort: 5001, ProxyPort: 4402, Resolver: "127.0.0.1:8053"},
+		Challenge: ChallengeSettings{HTTPPort: 5002, TLSPort: 5001, ProxyPort: 4402, Resolver: "127.0.0.1:8053", DNSCheck: DNSOff, DNSPort: 5353,
+			DNSResolvers: []string{"192.0.2.1:53", "[2001:db8::1]:53"}, DNSSettle: 10 * time.Second},
 		CAs: []CA{
 			{Name: "letsencrypt", Directory: "https://acme-v02.api.letsencrypt.org/directory"},
 			{
@@ -72,7 +77,7 @@ func TestSettingsDefaults(t *testing.T) {
 	t.Parallel()
 	want := &Settings{
 		Schedule: "@every 6h", Jitter: 30 * time.Minute, Listen: "127.0.0.1:9402", Parallel: 8,
-		Challenge: ChallengeSettings{HTTPPort: 80, TLSPort: 443, ProxyPort: 402}, Metrics: MetricsSettings{Prefix: "certd"},
+		Challenge: ChallengeSettings{HTTPPort: 80, TLSPort: 443, ProxyPort: 402, DNSCheck: "authoritative", DNSPort: 53, DNSSettle: 2 * time.Second}, Metrics: MetricsSettings{Prefix: "certd"},
 	}
 	for _, text := range []string{"", "# nothing\n", "challenge:\nmetrics:\n", "cas: []\n"} {
 		got, err := ParseSettings("conf/certd.yaml", []byte(text))

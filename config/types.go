@@ -41,9 +41,9 @@ type Challenge struct {
 	TLSPorts     []string          // tls-ports: addresses "host:port" where tls-alpn-01 listens, a bare number giving both loopbacks; empty means challenge.tls-port of every address
 	SelfTest     bool              // http-self-test; true unless the file says false
 	Env          map[string]string // environment of challenge hooks
-	DNSProvider  string
-	DNSEnvFile   string
-	Delegate     string
+	DNSProvider  string            // of certd-dns, for the method dns; empty means hooks
+	DNSEnvFile   string            // file with its credentials; empty without
+	Delegate     string            // name of the TXT records, for which _acme-challenge of each name is an alias; empty means that the DNS tells
 }
 
 // Files is the ownership of published files; zero values mean the defaults of conf/perm.
@@ -79,6 +79,11 @@ type ChallengeSettings struct {
 	TLSPort   int    // 443
 	ProxyPort int    // 402; 4402 is tried as well when it is 402
 	Resolver  string // host:port of the DNS server for certd's own checks; empty means the system's
+
+	DNSCheck     string        // who must show TXT records before the CA is told: "authoritative" servers and DNSResolvers, "resolvers" alone, or "off"; authoritative
+	DNSPort      int           // of authoritative servers; 53
+	DNSResolvers []string      // host:port of resolvers that must show TXT records, too; none
+	DNSSettle    time.Duration // between a TXT record being visible and the CA being told; 2s
 }
 
 // A CA is one entry of cas in conf/certd.yaml, or a built-in one.

@@ -310,6 +310,14 @@ func (s *countedSolver) shown(ch acme.Challenge, shown bool) {
 	}
 }
 
+// Sequence implements issue.Sequencer.
+func (s *countedSolver) Sequence(ctx context.Context) (queue string, pause time.Duration) {
+	if q, ok := s.Solver.(issue.Sequencer); ok {
+		return q.Sequence(ctx)
+	}
+	return "", 0
+}
+
 // Wait implements issue.Waiter.
 func (s *countedSolver) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge) error {
 	waiter, ok := s.Solver.(issue.Waiter)

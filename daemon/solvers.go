@@ -19,10 +19,15 @@ type solvers struct {
 	p         *pass
 	responder *challenge.Responder
 	alpn      *challenge.ALPNResponder
+	dns       *challenge.DNS
 }
 
 func newSolvers(p *pass) *solvers {
 	s := &solvers{p: p, responder: p.Responder, alpn: challenge.NewALPNResponder()}
+	s.dns = newDNS(p)
+	if p.Hooks != nil {
+		s.dns.Hook = s.hook
+	}
 	if s.responder == nil {
 		s.responder = newResponder(p.Metrics)
 	}
@@ -41,6 +46,13 @@ func (s *solvers) close() {
 
 // forTarget returns the solvers by challenge type.
 func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issue.Solver, error) {
+	by := map[string]issue.Solver{}
+	if dns01 := s.dns01(t); dns01 != nil {
+		by[challenge.TypeDNS01] = dns01
+	}
+	if t.Challenge.Method == challenge.MethodDNS {
+		return s.p.count.solvers(by), nil
+	}
 	thumbprint, err := client.Thumbprint()
 	if err != nil {
 		return nil, err
@@ -71,7 +83,7 @@ func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issu
 	if err != nil {
 		return nil, &acme.Problem{CA: client.name, Class: acme.ClassOperator, Err: fmt.Errorf("challenge method of %s: %w", t.File, err)}
 	}
-	by := map[string]issue.Solver{challenge.TypeHTTP01: http01}
+	by[challenge.TypeHTTP01] = http01
 	if alpn != nil {
 		by[challenge.TypeTLSALPN01] = alpn
 	}

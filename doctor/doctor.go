@@ -192,7 +192,7 @@ func (r *run) examine(ctx context.Context, s subject) []Finding {
 		add("wanted", Warning, "no target that can be read wants it; looked at as conf/target says", "mend the files of desired/ named above")
 	}
 	if strings.HasPrefix(s.name, "*.") {
-		add("method", Failure, "a wildcard needs dns-01, which this version does not have", "name each host instead")
+		add("method", OK, "a wildcard is proven by dns-01; that is not tried", "")
 		r.checkCAA(ctx, s, add)
 		return out
 	}

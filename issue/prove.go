@@ -3,13 +3,61 @@ package issue
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"certd/acme"
 )
 
-// prove presents all proofs, sees for itself if asked to, answers all, and waits
-// for the CA's verdict on each. What was presented is removed in any case.
+// prove proves everything, all at once but for what a Sequencer wants one after
+// the other.
 func (r *run) prove(ctx context.Context, proofs []*proof) error {
+	rounds, between := r.rounds(ctx, proofs)
+	for i, round := range rounds {
+		if i > 0 {
+			if err := pause(ctx, between); err != nil {
+				return err
+			}
+		}
+		if err := r.proveTogether(ctx, round); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rounds splits proofs so that no two of one queue are in the same round, and
+// says how long to wait between rounds.
+func (r *run) rounds(ctx context.Context, proofs []*proof) (rounds [][]*proof, between time.Duration) {
+	rounds = [][]*proof{nil}
+	filled := make(map[string]int) // rounds that have one of the queue
+	for _, p := range proofs {
+		at := 0
+		if queue, wait := p.queue(ctx); queue != "" && len(proofs) > 1 {
+			at, between = filled[queue], max(between, wait)
+			filled[queue]++
+		}
+		if at == len(rounds) {
+			rounds = append(rounds, nil)
+		}
+		rounds[at] = append(rounds[at], p)
+	}
+	return rounds, between
+}
+
+// queue is that of the first way to prove p which has one.
+func (p *proof) queue(ctx context.Context) (queue string, between time.Duration) {
+	for _, w := range append([]way{{p.ch, p.solver}}, p.ways...) {
+		if s, ok := w.solver.(Sequencer); ok && queue == "" {
+			queue, between = s.Sequence(ctx)
+		}
+	}
+	return queue, between
+}
+
+// proveTogether presents all proofs, sees for itself if asked to, answers all, and
+// waits for the CA's verdict on each. What was presented is removed in any case.
+func (r *run) proveTogether(ctx context.Context, proofs []*proof) error {
 	defer r.cleanUp(ctx, proofs)
 	if err := each(proofs, func(p *proof) error { return r.present(ctx, p) }); err != nil {
 		return err
@@ -80,7 +128,7 @@ func (r *run) another(ctx context.Context, p *proof) bool {
 
 func (r *run) selfTest(ctx context.Context, p *proof) error {
 	waiter, ok := p.solver.(Waiter)
-	if !ok || !p.pending || !r.req.SelfTest {
+	if !ok || !p.pending || !r.req.SelfTest && !strings.HasPrefix(p.ch.Type, "dns-") {
 		return nil
 	}
 	r.step(p.name.Value, "self-test")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"time"
 
 	"certd/acme"
 )
@@ -23,6 +24,14 @@ type Solver interface {
 // order and before the CA is told; its error is the reason not to tell the CA.
 type Waiter interface {
 	Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge) error
+}
+
+// A Sequencer is a Solver whose challenges cannot all be presented at once, such
+// as a DNS provider that keeps one value of a record: those of the same queue are
+// proven one after the other, with a pause between. An empty queue means that
+// there is no such need.
+type Sequencer interface {
+	Sequence(ctx context.Context) (queue string, pause time.Duration)
 }
 
 // A Journal makes orders survive the process. Every method returns only once the
@@ -53,7 +62,7 @@ type Request struct {
 	Roots    *x509.CertPool                // roots the chain must lead to; nil means that any self-consistent chain of two or more will do
 	Chain    string                        // which of the chains the CA offers is wanted, see prefer; empty means its first
 	Staple   bool                          // ask for must-staple
-	SelfTest bool                          // call Waiters before the CA is told
+	SelfTest bool                          // call Waiters before the CA is told; those of challenges in the DNS are called in any case
 	Avoid    []string                      // challenge types that failed before, the last one last: they are tried after all others, in this order
 	// Anchors are roots that a chain of one certificate may lead to; nil means that
 	// such a chain is refused. They say nothing about longer chains.

@@ -46,7 +46,7 @@ type Store struct {
 // layout lists the directories of a state directory; tmp comes first, because
 // the others are made in it.
 func layout() []string {
-	return []string{"tmp", "accounts", "attempts", "certs", "conf", "desired", "keys", "live", "orders", "pending", "renewal", "staged"}
+	return []string{"tmp", "accounts", "attempts", "certs", "conf", "desired", "dns", "keys", "live", "orders", "pending", "renewal", "staged"}
 }
 
 // Open returns the state directory at dir, which need not exist yet. It reads

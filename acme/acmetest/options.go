@@ -37,6 +37,7 @@ type Options struct {
 	TLSPort     int      // where tls-alpn-01 is validated; 0 likewise
 	Blocklist   []string // names refused with rejectedIdentifier
 	AlwaysValid bool     // challenges are valid without being looked at
+	Resolver    string   // "host:port" of the DNS server that validation asks; empty means CA.Resolver
 	Listen      string   // address of the ACME listener; empty means 127.0.0.1:0
 
 	Log  io.Writer                       // Pebble's log; nil drops it

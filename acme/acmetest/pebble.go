@@ -1,6 +1,7 @@
 package acmetest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -72,7 +73,7 @@ func (c *CA) start(o Options) (err error) {
 	if c.dns, err = startDNS(); err != nil {
 		return fmt.Errorf("acmetest: starting DNS: %w", err)
 	}
-	front, issuer, err := newPebble(o, c.http.port, c.tls.port, c.dns.addr)
+	front, issuer, err := newPebble(o, c.http.port, c.tls.port, cmp.Or(o.Resolver, c.dns.addr))
 	if err != nil {
 		return err
 	}

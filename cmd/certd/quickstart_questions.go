@@ -188,7 +188,7 @@ func takeMethod(_ context.Context, _ *setup, answer string) (string, error) {
 		known = append(known, m.value)
 	}
 	if answer == "dns" {
-		return "", errors.New("dns: this version proves names over HTTP only")
+		return "", errors.New("dns: choose another method here, then set request.challenge.method and dns-provider in conf/target, as docs/dns.md says")
 	}
 	return "", fmt.Errorf("%q is no method; want %s", answer, join(known))
 }

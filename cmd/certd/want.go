@@ -60,9 +60,9 @@ Otherwise the code is 75, and the next reconcile takes it up.`,
 	c.Flags().StringVar(&opts.Label, "label", "", "publish under live/NAME:`LABEL`, to keep two certificates for the same names")
 	c.Flags().StringVar(&opts.KeyType, "key-type", "", "ecdsa, ecdsa-p384, rsa, rsa-3072, ...; default that of conf/target, else ecdsa")
 	c.Flags().StringVar(&opts.Profile, "profile", "", "profile of the CA, such as shortlived")
-	c.Flags().StringVar(&opts.Challenge, "challenge", "", "challenge `METHOD`: webroot, proxy, redirector, listen, stateless, hook")
+	c.Flags().StringVar(&opts.Challenge, "challenge", "", "challenge `METHOD`: webroot, proxy, redirector, listen, stateless, dns, hook")
 	c.Flags().BoolVar(&noReconcile, "no-reconcile", false, "only record, leave the rest to the next reconcile")
-	completeValues(c, "challenge", "webroot", "proxy", "redirector", "listen", "stateless", "hook")
+	completeValues(c, "challenge", "webroot", "proxy", "redirector", "listen", "stateless", "dns", "hook")
 	completeValues(c, "key-type", "ecdsa", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa", "rsa-2048", "rsa-3072", "rsa-4096")
 	outputFlag(c, &format)
 	return c
@@ -74,9 +74,6 @@ Otherwise the code is 75, and the next reconcile takes it up.`,
 func (a *app) want(ctx context.Context, args []string, opts config.NewTarget, format string) (string, error) {
 	names, err := parseNames(args)
 	if err != nil {
-		return "", err
-	}
-	if err := needsDNS01(names, opts.Challenge); err != nil {
 		return "", err
 	}
 	opts.Names = names

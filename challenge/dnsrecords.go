@@ -1,0 +1,349 @@
+package challenge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"certd/challenge/dnscheck"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// The events of acmetool for hooks that set DNS records.
+const (
+	EventDNSStart = "challenge-dns-start"
+	EventDNSStop  = "challenge-dns-stop"
+)
+
+// ErrDNSUnhandled reports that no hook took up the event challenge-dns-start.
+var ErrDNSUnhandled = errors.New("no hook handled " + EventDNSStart)
+
+const (
+	sweepTimeout = time.Minute // of removing one record that was left behind
+	sweepAtOnce  = 4
+	hookLimit    = time.Minute // for servers to show what a hook set; acmetool's dns.hook waits itself
+)
+
+// A RecordJournal remembers records until they are removed. Both methods return
+// only once that is durable. An id is 52 letters and digits.
+type RecordJournal interface {
+	SaveRecord(id string, data []byte) error
+	RemoveRecord(id string) error
+}
+
+// Terms are how a provider works.
+type Terms struct {
+	Limit      time.Duration // how long its servers may take to show a record
+	Interval   time.Duration // how often to look
+	Sequential bool          // it keeps one value at a time
+	Pause      time.Duration // between two of them
+}
+
+// DNS sets and removes the TXT records of a process, by certd-dns or by hooks,
+// and has each in the journal until it is gone. It is shared by the targets. The
+// zero value of a field is documented there.
+type DNS struct {
+	Journal RecordJournal     // nil means that records are remembered by this process only
+	Helper  *Helper           // nil means that there is no certd-dns
+	Hook    HookFunc          // nil means that there are no hooks
+	Checker *dnscheck.Checker // must be set
+	NoWait  bool              // do not look whether records are visible
+
+	mu     sync.Mutex
+	known  map[string]Terms         // by provider and file
+	turns  map[string]chan struct{} // likewise, of providers that keep one value
+	active map[string]bool          // records that this process has set, by id
+	left   map[string]DNSRecord     // those that are not removed yet, of earlier processes too
+	swept  map[string]chan struct{} // of those that Sweep is at; closed when it is done
+	hooks  sync.Mutex               // one at a time: they may change one file
+}
+
+// ID is the record's name in the journal.
+func (r DNSRecord) ID() string {
+	sum := sha256.Sum256([]byte(r.Provider + "\x00" + r.Name + "\x00" + r.Value))
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:]))
+}
+
+// terms asks the provider of r how it works, once.
+func (d *DNS) terms(ctx context.Context, r DNSRecord) (Terms, error) {
+	if r.Provider == "" {
+		if d.Hook == nil {
+			return Terms{}, errors.New("neither request.challenge.dns-provider is set, nor are there hooks to run")
+		}
+		return Terms{Limit: hookLimit}, nil
+	}
+	if d.Helper == nil {
+		return Terms{}, errors.New("there is no certd-dns")
+	}
+	key := r.Provider + " " + r.EnvFile
+	d.mu.Lock()
+	known, ok := d.known[key]
+	d.mu.Unlock()
+	if ok {
+		return known, nil
+	}
+	terms, err := d.Helper.describe(ctx, r)
+	if err != nil {
+		return terms, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil {
+		d.known = map[string]Terms{}
+	}
+	d.known[key] = terms
+	return terms, nil
+}
+
+// turn waits until no other record of a provider that keeps one value is set.
+func (d *DNS) turn(ctx context.Context, r DNSRecord, terms Terms) (release func(), err error) {
+	if !terms.Sequential {
+		return func() {}, nil
+	}
+	key := r.Provider + " " + r.EnvFile
+	d.mu.Lock()
+	if d.turns == nil {
+		d.turns = map[string]chan struct{}{}
+	}
+	if d.turns[key] == nil {
+		d.turns[key] = make(chan struct{}, 1)
+	}
+	mine := d.turns[key]
+	d.mu.Unlock()
+	select {
+	case mine <- struct{}{}:
+		return func() { <-mine }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// set journals a record, and then sets it.
+func (d *DNS) set(ctx context.Context, r DNSRecord) error {
+	if err := d.claim(ctx, r.ID()); err != nil {
+		return err
+	}
+	if err := d.save(r); err != nil {
+		return err
+	}
+	if r.Provider == "" {
+		return d.runHook(ctx, EventDNSStart, r)
+	}
+	memory, err := d.Helper.present(ctx, r)
+	if len(memory) > 0 {
+		r.Memory = memory
+		err = errors.Join(err, d.save(r))
+	}
+	return err
+}
+
+// claim makes a record this process's, once Sweep has let go of it.
+func (d *DNS) claim(ctx context.Context, id string) error {
+	for {
+		d.mu.Lock()
+		swept := d.swept[id]
+		if swept == nil {
+			if d.active == nil {
+				d.active = map[string]bool{}
+			}
+			d.active[id] = true
+			d.mu.Unlock()
+			return nil
+		}
+		d.mu.Unlock()
+		select {
+		case <-swept:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (d *DNS) save(r DNSRecord) error {
+	d.mu.Lock()
+	if d.left == nil {
+		d.left = map[string]DNSRecord{}
+	}
+	d.left[r.ID()] = r
+	d.mu.Unlock()
+	if d.Journal == nil {
+		return nil
+	}
+	data, err := json.Marshal(r)
+	if err == nil {
+		err = d.Journal.SaveRecord(r.ID(), data)
+	}
+	if err != nil {
+		return fmt.Errorf("journal it: %w", err)
+	}
+	return nil
+}
+
+// remove removes a record and forgets it. One that the provider cannot remove,
+// but that no server shows, counts as removed.
+func (d *DNS) remove(ctx context.Context, r DNSRecord) error {
+	d.mu.Lock()
+	if kept, ok := d.left[r.ID()]; ok {
+		r = kept // with what the provider wants to know again
+	}
+	d.mu.Unlock()
+	var err error
+	if r.Provider == "" {
+		err = d.runHook(ctx, EventDNSStop, r)
+	} else if d.Helper == nil {
+		err = errors.New("there is no certd-dns")
+	} else {
+		err = d.Helper.cleanUp(ctx, r)
+	}
+	if err != nil {
+		if shown, lookErr := d.Checker.Shown(ctx, r.Name, r.Value); shown || lookErr != nil {
+			return fmt.Errorf("remove TXT record %s with the value %s (it is tried again; or remove it by hand): %w", r.Name, r.Value, err)
+		}
+	}
+	d.mu.Lock()
+	delete(d.active, r.ID())
+	delete(d.left, r.ID())
+	d.mu.Unlock()
+	if d.Journal == nil {
+		return nil
+	}
+	return d.Journal.RemoveRecord(r.ID())
+}
+
+// removeLeft removes what an earlier process has set with this value, if anything.
+func (d *DNS) removeLeft(ctx context.Context, value string) error {
+	d.mu.Lock()
+	var all []DNSRecord
+	for id, r := range d.left {
+		if r.Value == value && !d.active[id] {
+			all = append(all, r)
+		}
+	}
+	d.mu.Unlock()
+	var failed reasons
+	for _, r := range all {
+		if err := d.remove(ctx, r); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed.err()
+}
+
+// Load takes up the journal of earlier processes: what is left there is removed
+// by Sweep, or by CleanUp of its challenge. The error is for entries that cannot
+// be read; they are left alone.
+func (d *DNS) Load(entries map[string][]byte) error {
+	var failed reasons
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.left == nil {
+		d.left = map[string]DNSRecord{}
+	}
+	for id, data := range entries {
+		var r DNSRecord
+		if err := json.Unmarshal(data, &r); err != nil || r.ID() != id {
+			failed = append(failed, fmt.Errorf("dns/%s.json: not the record its name says; see what it is about, and remove it", id))
+			continue
+		}
+		d.left[id] = r
+	}
+	return failed.err()
+}
+
+// Sweep removes what earlier processes left behind, but for what this one has
+// set anew. It may run beside challenges. The error says what is still there.
+func (d *DNS) Sweep(ctx context.Context) error {
+	d.mu.Lock()
+	var all []DNSRecord
+	for id, r := range d.left {
+		if !d.active[id] {
+			all = append(all, r)
+		}
+	}
+	d.mu.Unlock()
+	errs := make([]error, len(all))
+	var g errgroup.Group
+	g.SetLimit(sweepAtOnce)
+	for i, r := range all {
+		g.Go(func() (err error) {
+			defer recovered("clean-up", &errs[i])
+			ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+			defer cancel()
+			if d.take(r.ID()) {
+				defer d.letGo(r.ID())
+				errs[i] = d.remove(ctx, r)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // always nil: every failure is in errs
+	return errors.Join(errs...)
+}
+
+// take reports whether a record is still left, and not set anew; then nobody sets
+// it until letGo.
+func (d *DNS) take(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, left := d.left[id]; !left || d.active[id] || d.swept[id] != nil {
+		return false
+	}
+	if d.swept == nil {
+		d.swept = map[string]chan struct{}{}
+	}
+	d.swept[id] = make(chan struct{})
+	return true
+}
+
+func (d *DNS) letGo(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.swept[id])
+	delete(d.swept, id)
+}
+
+// runHook runs an event as acmetool does: host name, target, value, and an empty
+// argument, which is "wildcard" never, as authorizations have the bare name.
+func (d *DNS) runHook(ctx context.Context, event string, r DNSRecord) error {
+	if d.Hook == nil {
+		return fmt.Errorf("%w: there are none", ErrDNSUnhandled)
+	}
+	d.hooks.Lock()
+	defer d.hooks.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	env := map[string]string{"CERTD_DNS_RECORD": r.Name}
+	for k, v := range r.Env {
+		env[k] = v
+	}
+	handled, err := d.Hook(ctx, event, []string{r.Domain, r.Target, r.Value, ""}, nil, env)
+	switch {
+	case handled:
+		return nil
+	case err != nil:
+		return fmt.Errorf("hook %s for %s: %w", event, r.Domain, err)
+	case event == EventDNSStop:
+		return nil
+	}
+	return fmt.Errorf("%w; install one, or set request.challenge.dns-provider", ErrDNSUnhandled)
+}
+
+// checkAlias wants name to be an alias for record.
+func (d *DNS) checkAlias(ctx context.Context, name, record string) error {
+	end, err := d.Checker.Follow(ctx, name)
+	if err != nil {
+		return err
+	}
+	if end != record {
+		return fmt.Errorf("request.challenge.delegate is %s, but %s leads to %s; create the record: %s. CNAME %s.", record, name, end, name, record)
+	}
+	return nil
+}

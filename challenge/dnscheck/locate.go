@@ -225,12 +225,13 @@ func (c *Checker) port() string {
 	return strconv.Itoa(c.Port)
 }
 
-// first asks one server after the other for the TXT records of name, until one
-// answers.
+// first asks one server after the other what name is an alias for, until one
+// answers. It follows nothing itself, and says which zone the name is in if there
+// is no alias.
 func (c *Checker) first(ctx context.Context, servers []server, name string) (*dns.Msg, error) {
 	var errs []string
 	for _, s := range servers {
-		m, err := Query(ctx, s.addr, name, dns.TypeTXT, false)
+		m, err := Query(ctx, s.addr, name, dns.TypeCNAME, false)
 		if err == nil {
 			return m, nil
 		}

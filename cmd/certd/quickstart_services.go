@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"certd/acme"
+	"certd/config"
 	"certd/packaging"
 	"certd/state"
 )
@@ -90,15 +91,25 @@ func (v services) options(s *setup) (packaging.Options, error) {
 	case "webroot":
 		o.WritePaths = []string{s.answers["webroot-path"]}
 	}
-	for _, file := range []string{s.ca.Bundle, s.ca.EABHMACFile} {
-		if file != "" {
-			o.ReadPaths = append(o.ReadPaths, file)
-		}
-	}
+	o.ReadPaths = s.readPaths()
 	if file := s.settings.Metrics.Textfile; file != "" {
 		o.WritePaths = append(o.WritePaths, filepath.Dir(file))
 	}
 	return o, nil
+}
+
+// readPaths are the files that certd reads for its CAs, the chosen one and those
+// of conf/certd.yaml.
+func (s *setup) readPaths() []string {
+	var paths []string
+	for _, ca := range append([]config.CA{s.ca}, s.settings.CAs...) {
+		for _, file := range []string{ca.Bundle, ca.EABHMACFile} {
+			if filepath.IsAbs(file) && !slices.Contains(paths, file) {
+				paths = append(paths, file)
+			}
+		}
+	}
+	return paths
 }
 
 // unseen says what the units that are asked for cannot see.

@@ -70,21 +70,6 @@ func TestRefusedCSRGetsANewOrderAndKey(t *testing.T) {
 	}
 }
 
-func TestAlreadyReplaced(t *testing.T) {
-	t.Parallel()
-	conflict := acmetest.Respond("order", http.StatusConflict, http.Header{"Content-Type": {"application/problem+json"}},
-		`{"type":"urn:ietf:params:acme:error:alreadyReplaced","detail":"replaced before"}`)
-	b := newFaultyBench(t, conflict.Nth(1))
-	req := b.request("a.example.com")
-	req.Open.Replaces = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
-	if cert := b.must(req); cert.Open.Replaces != "" {
-		t.Errorf("the order is journaled to replace %s", cert.Open.Replaces)
-	}
-	if n := b.count("order"); n != 2 {
-		t.Errorf("%d newOrders, want one with and one without replaces", n)
-	}
-}
-
 // A list of orders that can't be read holds a new order up only for a while.
 func TestUnreadableOrdersList(t *testing.T) {
 	t.Parallel()

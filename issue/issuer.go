@@ -38,6 +38,10 @@ type Issuer struct {
 	// valid before), "invalid" or "expired", and the type of its challenge, which
 	// may be empty. It is called from many goroutines; nil: nobody looks.
 	Authorized func(challenge, outcome string)
+	// Replaced is told once what became of Request.Open.Replaces (RFC 9773 §5) in
+	// a newOrder: ReplaceOK, ReplaceMute, or ReplaceRefused with the CA's words.
+	// nil: nobody looks.
+	Replaced func(outcome, why string)
 }
 
 // Issue obtains the certificate of req, or goes on with the order of an earlier

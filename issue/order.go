@@ -176,21 +176,6 @@ func (r *run) newOrder(ctx context.Context) (*acme.Order, error) {
 	return order, nil
 }
 
-// sendOrder sends newOrder, and once more without "replaces" if the CA holds
-// that the certificate was replaced already (RFC 9773 §5).
-func (r *run) sendOrder(ctx context.Context) (*acme.Order, error) {
-	spec := acme.OrderSpec{Profile: r.open.Profile, Replaces: r.open.Replaces}
-	for _, name := range r.open.Names {
-		spec.Identifiers = append(spec.Identifiers, acme.NewIdentifier(name))
-	}
-	order, err := r.Client.NewOrder(ctx, spec)
-	if p, ok := errors.AsType[*acme.Problem](err); ok && spec.Replaces != "" && p.Type == "alreadyReplaced" {
-		r.open.Replaces, spec.Replaces = "", ""
-		order, err = r.Client.NewOrder(ctx, spec)
-	}
-	return order, err
-}
-
 // refused reports whether the answer was no, be it the CA's or that of a load
 // balancer before it.
 func refused(err error) bool {

@@ -243,6 +243,13 @@ func (c *count) refused(ca string, err error) {
 	c.Metrics.RateLimitWait(ca, "retry_after", time.Until(problem.RetryAt))
 }
 
+// unreplaced counts an order that was not allowed to replace a certificate.
+func (c *count) unreplaced(ca string) {
+	if c != nil {
+		c.Metrics.Unreplaced(ca)
+	}
+}
+
 // hooks counts what hooks made of an event.
 func (c *count) hooks(event string, results []hooks.Result) {
 	if c == nil {

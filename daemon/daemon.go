@@ -51,6 +51,10 @@ type Options struct {
 	// a mistake is an error.
 	Fallback *Fallback
 
+	// OneShot says that no daemon wakes at the moments that CAs suggest: what
+	// comes before the next run by the schedule is renewed now (RFC 9773 §4.2).
+	OneShot bool
+
 	RequestTimeout time.Duration // of one HTTP request to a CA; zero means 60 s
 	OrderTimeout   time.Duration // of one issuance; zero means 15 min
 }
@@ -83,6 +87,7 @@ type View struct {
 	Targets  *config.Targets
 	Snapshot *state.Snapshot
 	Now      time.Time
+	NextRun  time.Time   // when certd is started next; zero if a daemon wakes by itself
 	Limits   *limit.Book // what CAs were asked lately
 	// LimitsLost is why that could not be read, nil if it could: Limits is empty then.
 	LimitsLost error
@@ -204,7 +209,7 @@ func (v *View) Plan(selected func(*config.Target) bool, force bool) []plan.Actio
 }
 
 func (v *View) input(selected func(*config.Target) bool, force bool) plan.Input {
-	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot, Limits: v.Limits}
+	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot, Limits: v.Limits, NextRun: v.NextRun}
 	if v.Stopped {
 		in.Stopped = "nothing is done until conf/ is mended"
 	}

@@ -157,7 +157,9 @@ func (p *pass) deliverGroup(ctx context.Context, group []state.Event) {
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	results, err := p.runHooks(ctx, group[0], names)
+	event := group[0]
+	event.Detail = details(group)
+	results, err := p.runHooks(ctx, event, names)
 	if err != nil && len(group) > 1 && len(results) == 0 {
 		for _, e := range group {
 			p.deliverGroup(ctx, []state.Event{e})
@@ -248,4 +250,15 @@ func lines(names []string) string {
 		b.WriteByte('\n')
 	}
 	return b.String()
+}
+
+// details are those of a group, each once, in one line.
+func details(group []state.Event) string {
+	var all []string
+	for _, e := range group {
+		if e.Detail != "" && !slices.Contains(all, e.Detail) {
+			all = append(all, e.Detail)
+		}
+	}
+	return acme.Sanitize(strings.Join(all, " "))
 }

@@ -132,6 +132,9 @@ func measured(n NameStatus) metrics.Name {
 		return out
 	}
 	out.KeyType, out.Profile, out.NotBefore, out.NotAfter = c.KeyType, c.Profile, c.NotBefore, c.NotAfter
+	if r := n.Renewal; !r.Start.IsZero() || r.Failures > 0 {
+		out.WindowStart, out.WindowEnd, out.NextPoll = r.Start, r.End, r.NextPoll
+	}
 	return out
 }
 
@@ -211,6 +214,15 @@ func (v *View) broken() map[string]time.Time {
 		}
 	}
 	return out
+}
+
+// nextRun is when the schedule starts certd again, at the latest.
+func (v *View) nextRun() time.Time {
+	pause := interval(v.Settings.Schedule, v.Now)
+	if pause == 0 {
+		return time.Time{}
+	}
+	return v.Now.Add(pause + v.Settings.Jitter)
 }
 
 // interval is the longest time between two ticks of a schedule, as far as can be

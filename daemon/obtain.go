@@ -33,7 +33,8 @@ func (p *pass) obtain(ctx context.Context, a plan.Action) (ca string, err error)
 	}
 	// From here on it is a success, even where something stands in the way of a
 	// live link: the next pass finds the certificate and links it.
-	err = p.publish(a.Links, got.id)
+	err = p.publish(a.Links, got.id, explanation(a))
+	p.poller.issued(a, got)
 	if closeErr := p.Store.CloseOrder(got.Open); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("forget finished order: %w", closeErr))
 	}
@@ -117,6 +118,7 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 	if err != nil {
 		return nil, err
 	}
+	issuer.Replaced = p.replaced(client, a)
 	req := p.request(client, a)
 	req.Admit = func() error { return p.ledger.admit(a, ask) }
 	cert, err := issuer.Issue(ctx, req)

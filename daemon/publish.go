@@ -14,10 +14,11 @@ import (
 // publish switches live names to a certificate; a name in the way of which
 // something stands holds up none of the others. The hook event is durable before
 // the first link moves, so that a crash in between still reloads the servers.
-func (p *pass) publish(names []string, certID string) error {
+// detail is told to the hooks.
+func (p *pass) publish(names []string, certID, detail string) error {
 	p.swap.RLock()
 	defer p.swap.RUnlock()
-	event, err := p.Store.SaveEvent(state.Event{Event: "live-updated", Names: names, Created: time.Now().UTC()})
+	event, err := p.Store.SaveEvent(state.Event{Event: "live-updated", Names: names, Detail: detail, Created: time.Now().UTC()})
 	if err != nil {
 		return fmt.Errorf("journal the reload for %s: %w", names[0], err)
 	}

@@ -53,6 +53,13 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	defer p.clients.close()
 	p.narrow()
 	p.revokePending(ctx)
+	if o.OneShot {
+		view.NextRun = view.nextRun()
+	}
+	poller := newPoller(p)
+	defer poller.close()
+	left := poller.before(ctx, view.input(selected, false), view.Plan(selected, false))
+	p.poller = poller
 	stale := plan.Stale(view.input(selected, o.Force))
 	p.claimJournaled(stale)
 	stop := p.startCourier(ctx)
@@ -67,6 +74,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	if err := p.ledger.close(); err != nil {
 		p.other(err)
 	}
+	poller.after(ctx, left)
 	p.logReport()
 	return &p.report, nil
 }
@@ -92,6 +100,7 @@ type pass struct {
 	ledger  *ledger
 	report  Report
 	count   *count
+	poller  *poller
 
 	swap sync.RWMutex // held for writing while servers reload: no link moves then
 
@@ -212,7 +221,7 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 func (p *pass) act(ctx context.Context, a plan.Action) Result {
 	res := Result{Action: a, Outcome: Unchanged}
 	if len(a.Stale) > 0 && a.CertID != "" {
-		if res.Err = p.publish(a.Stale, a.CertID); res.Err == nil {
+		if res.Err = p.publish(a.Stale, a.CertID, ""); res.Err == nil {
 			res.Outcome = Relinked
 		}
 	}

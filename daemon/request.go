@@ -40,6 +40,9 @@ func (p *pass) request(client *caClient, a plan.Action) issue.Request {
 		req.Open = *a.Open
 		return req
 	}
+	if c := p.predecessor(client, a); c != nil {
+		req.Open.Replaces = c.ARIID
+	}
 	if intent := p.view.Snapshot.Attempts[a.Target].Intent(client.directory); intent != nil {
 		req.Adopt, req.Open.Created = true, intent.Created
 	}

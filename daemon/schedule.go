@@ -24,6 +24,10 @@ const (
 	// breath is the least time between two passes.
 	breath = time.Second
 
+	// pollPause is the wait before a CA is asked for renewal information that the
+	// pass did not get to ask for.
+	pollPause = 5 * time.Minute
+
 	// lockPause is the wait after another certd kept the lock for lockWait.
 	lockPause = 10 * time.Second
 )
@@ -55,8 +59,16 @@ func wakeUp(out outcome, end time.Time) time.Time {
 			next = at
 		}
 	}
-	for _, a := range plan.Compute(out.view.input(nil, false)) {
+	in := out.view.input(nil, false)
+	actions := plan.Compute(in)
+	for _, a := range actions {
 		consider(a.At, tried[a.Target])
+	}
+	for _, poll := range plan.Polls(in, actions) {
+		if !poll.At.After(end) { // its CA fails, or there were too many of them
+			poll.Wake = end.Add(pollPause)
+		}
+		consider(poll.Wake, false)
 	}
 	for _, e := range out.view.Snapshot.Pending {
 		consider(e.NextAttempt, true)

@@ -35,6 +35,7 @@ type NameStatus struct {
 	Reason      string             // what happens next and why
 	LastError   string             // of the last attempt; empty after a success
 	Attempt     state.Attempt      // zero if there was none
+	Renewal     state.Renewal      // what the CA said of its renewal; zero if nothing
 	Pending     int                // undelivered hook events that concern it
 }
 
@@ -127,6 +128,7 @@ func (v *View) live(link string) NameStatus {
 	s.Name, s.Label = config.SplitLive(link)
 	if c, ok := v.Snapshot.Certificates[v.Snapshot.Live[link]]; ok {
 		s.Certificate = c
+		s.Renewal = v.Snapshot.Renewals[c.ID]
 		s.CA = v.nickname(c.Directory)
 	}
 	for _, e := range v.Snapshot.Pending {

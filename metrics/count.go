@@ -53,6 +53,14 @@ func (m *Metrics) measure(e Exchange) {
 	}
 }
 
+// Unreplaced counts an order that the CA did not let replace a certificate
+// (RFC 9773 §5).
+func (m *Metrics) Unreplaced(ca string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.store.add(1, "certd_ari_replaces_rejected_total", ca)
+}
+
 // An Issuance is one attempt to obtain a certificate, ended.
 type Issuance struct {
 	CA      string        // nickname

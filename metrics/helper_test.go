@@ -93,7 +93,7 @@ func everything(m *Metrics) {
 		ByState: map[string]int{"ready": 2, "failing": 1}, HookPending: map[string]int{"reload": 1}, Interval: time.Hour,
 		Orders: []Order{{"testca", at.Add(-time.Minute)}, {"testca", at.Add(-time.Hour)}},
 		Names: []Name{{Name: "www.example.com", CA: "testca", KeyType: "ecdsa-p256", NotBefore: at, NotAfter: at.Add(time.Hour),
-			ChainNotAfter: at.Add(time.Hour), RenewAt: at, LastAttempt: at, NextAttempt: at, Installed: at, Failures: 3}},
+			ChainNotAfter: at.Add(time.Hour), RenewAt: at, WindowStart: at, WindowEnd: at, NextPoll: at, LastAttempt: at, NextAttempt: at, Installed: at, Failures: 3}},
 	})
 	m.Exchange(Exchange{CA: "testca", Operation: "order", Code: "429", Problem: "rateLimited", Sent: at, Received: at.Add(time.Second),
 		Date: at, RetryAt: time.Now().Add(time.Hour)})
@@ -102,6 +102,7 @@ func everything(m *Metrics) {
 	m.Issuance(Issuance{CA: "testca", Reason: "expiry", Outcome: "ok", Took: 3 * time.Second})
 	m.Issuance(Issuance{CA: "testca", Reason: "new", Outcome: "error", Phase: "validate", Cause: "dns", Took: time.Second})
 	m.Phase("testca", "order", time.Second)
+	m.Unreplaced("testca")
 	m.Authorization("testca", "http-01", "valid")
 	m.Challenge("http-01", "served")
 	m.SelfTest("http-01", "ok")

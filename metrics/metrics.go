@@ -88,6 +88,7 @@ func (m *Metrics) knownCA(ca string) {
 		m.store.at("certd_acme_rate_limit_wait_seconds_total", ca, source)
 	}
 	m.store.at("certd_acme_nonce_retries_total", ca)
+	m.store.at("certd_ari_replaces_rejected_total", ca)
 	m.store.at("certd_acme_retry_after_timestamp_seconds", ca)
 }
 

@@ -34,6 +34,9 @@ type Name struct {
 	NotAfter         time.Time
 	ChainNotAfter    time.Time // earliest of the chain
 	RenewAt          time.Time
+	WindowStart      time.Time // of the CA's suggested window (RFC 9773)
+	WindowEnd        time.Time
+	NextPoll         time.Time // when the CA is asked for it again
 	LastAttempt      time.Time
 	NextAttempt      time.Time
 	Installed        time.Time // when live/ was switched
@@ -158,6 +161,9 @@ func (n *Name) samples(add func(value float64, family string, labels ...string))
 	at(n.NotAfter, "certd_certificate_not_after_timestamp_seconds", n.Name, n.CA)
 	at(n.ChainNotAfter, "certd_certificate_chain_not_after_timestamp_seconds", n.Name, n.CA)
 	at(n.RenewAt, "certd_certificate_renewal_timestamp_seconds", n.Name, n.CA)
+	at(n.WindowStart, "certd_certificate_ari_window_start_timestamp_seconds", n.Name, n.CA)
+	at(n.WindowEnd, "certd_certificate_ari_window_end_timestamp_seconds", n.Name, n.CA)
+	at(n.NextPoll, "certd_certificate_ari_next_check_timestamp_seconds", n.Name, n.CA)
 	at(n.LastAttempt, "certd_certificate_last_attempt_timestamp_seconds", n.Name)
 	if !n.LastAttempt.IsZero() {
 		add(truth(n.LastOK), "certd_certificate_last_attempt_successful", n.Name)

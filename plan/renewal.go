@@ -102,6 +102,7 @@ func absurd(c *state.Certificate, info acme.RenewalInfo) string {
 // A Poll says when the CA of a certificate is to be asked for its renewal
 // information.
 type Poll struct {
+	Target      string // file name in desired/
 	Certificate *state.Certificate
 	At          time.Time // UTC; zero if it never was
 	// Wake is when it is worth waking up for it alone, a little after At: so
@@ -122,7 +123,9 @@ func Polls(in Input, actions []Action) []Poll {
 			continue
 		}
 		seen[c.ID] = true
-		polls = append(polls, pollOf(c, in.State.Renewals[c.ID], in.Now))
+		poll := pollOf(c, in.State.Renewals[c.ID], in.Now)
+		poll.Target = a.Target
+		polls = append(polls, poll)
 	}
 	slices.SortStableFunc(polls, func(a, b Poll) int {
 		return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Certificate.ID, b.Certificate.ID))

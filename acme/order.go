@@ -57,7 +57,7 @@ func (c *Client) NewOrder(ctx context.Context, spec OrderSpec) (*Order, error) {
 	}
 	var options []xacme.OrderOption
 	if spec.Profile != "" {
-		if err := d.offers(spec.Profile); err != nil {
+		if err := d.CheckProfile(spec.Profile); err != nil {
 			return nil, c.problem(r, nil, err)
 		}
 		options = append(options, xacme.WithOrderIssuanceProfile(xacme.ProfileName(spec.Profile)))
@@ -89,8 +89,9 @@ func (c *Client) NewOrder(ctx context.Context, spec OrderSpec) (*Order, error) {
 	return order, nil
 }
 
-// offers returns a *Problem unless the CA has this profile.
-func (d *directory) offers(profile string) error {
+// CheckProfile returns a *Problem of ClassOperator and type invalidProfile, which
+// lists the profiles there are, unless the CA has this one.
+func (d *Directory) CheckProfile(profile string) error {
 	if _, ok := d.Profiles[profile]; ok {
 		return nil
 	}
@@ -98,7 +99,7 @@ func (d *directory) offers(profile string) error {
 	if len(d.Profiles) > 0 {
 		offer = "it has " + strings.Join(slices.Sorted(maps.Keys(d.Profiles)), ", ")
 	}
-	return &Problem{Class: ClassOperator, Detail: Sanitize(fmt.Sprintf("the CA has no profile %q; %s", profile, offer))}
+	return &Problem{Type: "invalidProfile", Class: ClassOperator, Detail: Sanitize(fmt.Sprintf("the CA has no profile %q; %s", profile, offer))}
 }
 
 // Order reads the order at url (RFC 8555 §7.1.3). An invalid order is no error

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
 
 // schema is every key of a target file but those that decide together with
@@ -21,7 +23,7 @@ func (t *Target) schema() schema {
 		"request.key.id":           into(&t.KeyID, checked(keyID)),
 		"request.key.reuse":        into(&t.KeyReuse, boolean),
 		"request.key.":             into(&t.KeyReuse, checked(keyWord)),
-		"request.profile":          into(&t.Profile, checked(token)),
+		"request.profile":          t.profile,
 		"request.ocsp-must-staple": into(&t.MustStaple, boolean),
 		"request.preferred-chain":  into(&t.Chain, text),
 
@@ -42,6 +44,27 @@ func (t *Target) schema() schema {
 		"files.owner": into(&t.Files.Owner, checked(token)),
 		"files.group": into(&t.Files.Group, checked(token)),
 		"files.mode":  into(&t.Files.Mode, checked(mode)),
+	}
+}
+
+// profile reads request.profile: a name, which is required then, or a mapping that
+// says whether it is.
+func (t *Target) profile(v value) {
+	if v.node.Kind != yaml.MappingNode {
+		if name, ok := checked(token)(v); ok {
+			t.Profile, t.ProfileWish = name, false
+		}
+		return
+	}
+	name, required := "", true
+	before := len(v.mistakes)
+	v.mapping(v.node, v.key+".", "", schema{"name": into(&name, checked(token)), "required": into(&required, boolean)})
+	switch {
+	case len(v.mistakes) > before:
+	case name == "":
+		v.refuse("has no name; want the name of a profile, or {name: shortlived, required: false}")
+	default:
+		t.Profile, t.ProfileWish = name, !required
 	}
 }
 

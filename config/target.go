@@ -257,11 +257,12 @@ func (t *Target) Digest() string {
 		Delegate             string
 		TLSPorts             []string `json:",omitempty"` // this and the rest are younger than the digests on disk
 		KeyReuse             bool     `json:",omitempty"`
+		ProfileWish          bool     `json:",omitempty"`
 	}{
 		t.Names, t.RequestNames, t.CAs, t.Key.String(), t.KeyID, t.Profile, t.Chain, t.MustStaple,
 		t.Challenge.SelfTest, t.Challenge.Method, t.Challenge.WebrootPaths, t.Challenge.HTTPPorts,
 		t.Challenge.Env, t.Challenge.DNSProvider, t.Challenge.DNSEnvFile, t.Challenge.Delegate,
-		t.Challenge.TLSPorts, t.KeyReuse,
+		t.Challenge.TLSPorts, t.KeyReuse, t.ProfileWish,
 	})
 	if err != nil {
 		return "" // strings, lists and maps of strings always marshal

@@ -19,6 +19,7 @@ type Target struct {
 	KeyID        string   // request.key.id: reuse this key; empty means as KeyReuse says
 	KeyReuse     bool     // request.key.reuse: go on with the key of the last certificate, and have the next one ready; else a new key for each
 	Profile      string   // request.profile; empty means the CA's default
+	ProfileWish  bool     // Profile is only preferred: a CA without it is asked for its default
 	MustStaple   bool     // request.ocsp-must-staple; refused by most CAs since 2025
 	Chain        string   // request.preferred-chain
 

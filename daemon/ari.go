@@ -276,22 +276,22 @@ func (p *pass) predecessor(client *caClient, a plan.Action) *state.Certificate {
 }
 
 // replaced hears what became of a newOrder that replaces a certificate.
-func (p *pass) replaced(client *caClient, a plan.Action) func(outcome, why string) {
-	return func(outcome, why string) {
-		switch outcome {
-		case issue.ReplaceMute:
-			p.Log.Warn("the CA does not say whether the order replaces the certificate", "target", a.Target, "ca", client.name)
-		case issue.ReplaceRefused:
-			p.Log.Warn("the CA does not let the order replace the certificate, it is sent again as a new one", "target", a.Target,
-				"ca", client.name, "err", why)
-			p.count.unreplaced(client.name)
-			if c := p.predecessor(client, a); c != nil {
-				r := p.view.Snapshot.Renewals[c.ID]
-				r.ID, r.ARIID, r.Unreplaced = c.ID, c.ARIID, why
-				if err := p.Store.SaveRenewal(r); err != nil {
-					p.other(fmt.Errorf("keep that %s is not replaced: %w", a.Target, err))
-				}
-			}
+func (p *pass) replaced(client *caClient, a plan.Action, outcome, why string) {
+	switch outcome {
+	case issue.ReplaceMute:
+		p.Log.Warn("the CA does not say whether the order replaces the certificate", "target", a.Target, "ca", client.name)
+	case issue.ReplaceRefused:
+		p.Log.Warn("the CA does not let the order replace the certificate, it is sent again as a new one", "target", a.Target,
+			"ca", client.name, "err", why)
+		p.count.unreplaced(client.name)
+		c := p.predecessor(client, a)
+		if c == nil {
+			return
+		}
+		r := p.view.Snapshot.Renewals[c.ID]
+		r.ID, r.ARIID, r.Unreplaced = c.ID, c.ARIID, why
+		if err := p.Store.SaveRenewal(r); err != nil {
+			p.other(fmt.Errorf("keep that %s is not replaced: %w", a.Target, err))
 		}
 	}
 }

@@ -216,13 +216,14 @@ func (v *View) broken() map[string]time.Time {
 	return out
 }
 
-// nextRun is when the schedule starts certd again, at the latest.
-func (v *View) nextRun() time.Time {
+// Interval is the longest time between two runs by the schedule, jitter included;
+// zero if it is unknown.
+func (v *View) Interval() time.Duration {
 	pause := interval(v.Settings.Schedule, v.Now)
 	if pause == 0 {
-		return time.Time{}
+		return 0
 	}
-	return v.Now.Add(pause + v.Settings.Jitter)
+	return pause + v.Settings.Jitter
 }
 
 // interval is the longest time between two ticks of a schedule, as far as can be

@@ -118,8 +118,15 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 	if err != nil {
 		return nil, err
 	}
-	issuer.Replaced = p.replaced(client, a)
-	req := p.request(client, a)
+	profile, err := p.profile(ctx, client, a)
+	if err != nil {
+		return nil, err
+	}
+	issuer.Replaced = func(outcome, why string) {
+		ask.ARI = ask.ARI && outcome != issue.ReplaceRefused
+		p.replaced(client, a, outcome, why)
+	}
+	req := p.request(client, a, profile)
 	req.Admit = func() error { return p.ledger.admit(a, ask) }
 	cert, err := issuer.Issue(ctx, req)
 	if err != nil {

@@ -54,7 +54,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	p.narrow()
 	p.revokePending(ctx)
 	if o.OneShot {
-		view.NextRun = view.nextRun()
+		view.NextRun = view.Now.Add(view.Interval())
 	}
 	poller := newPoller(p)
 	defer poller.close()

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -16,9 +17,35 @@ import (
 	"certd/state"
 )
 
+// profile is the one to ask the CA for: the target's, or the CA's default if the
+// CA does not have that and the target can do without. It is looked up before
+// anything is ordered.
+func (p *pass) profile(ctx context.Context, client *caClient, a plan.Action) (string, error) {
+	t := p.targets[a.Target]
+	if t.Profile == "" || a.Open != nil && sameCA(a.Open.Directory, client.directory) {
+		return "", nil // an order that is there has its own
+	}
+	directory, err := client.Directory(ctx)
+	if err != nil {
+		return "", err
+	}
+	err = directory.CheckProfile(t.Profile)
+	problem := problemOf(err)
+	switch {
+	case problem == nil:
+		return t.Profile, nil
+	case t.ProfileWish:
+		p.Log.Warn("preferred profile not available, the CA's default is ordered", "target", a.Target, "ca", client.name, "err", problem.Detail)
+		return "", nil
+	}
+	problem.CA, problem.Operation = client.name, "order"
+	problem.Detail = fmt.Sprintf("request.profile of desired/%s: %s", a.Target, problem.Detail)
+	return "", problem
+}
+
 // request says which certificate the target of a wants from the CA of client, and
 // which order of an earlier run to go on with.
-func (p *pass) request(client *caClient, a plan.Action) issue.Request {
+func (p *pass) request(client *caClient, a plan.Action, profile string) issue.Request {
 	t := p.targets[a.Target]
 	key := t.Key
 	if key.Algorithm == "" {
@@ -26,7 +53,7 @@ func (p *pass) request(client *caClient, a plan.Action) issue.Request {
 	}
 	req := issue.Request{
 		Open: acme.OpenOrder{Directory: client.directory, Account: client.kid, Names: t.RequestNames, Target: t.File,
-			Profile: t.Profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
+			Profile: profile, KeyType: key.String(), Reason: string(a.Cause), Created: time.Now().UTC()},
 		NewKey:   func() (crypto.Signer, error) { return newKey(key) },
 		KeyID:    p.keyFor(t),
 		Chain:    t.Chain,

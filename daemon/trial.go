@@ -60,9 +60,13 @@ func (p *pass) rehearse(ctx context.Context, a plan.Action, staging config.CA) e
 		return err
 	}
 	issuer.Journal, issuer.Keys = trialJournal{p.Store}, &trialKeys{}
+	profile := t.Profile
+	if directory, err := client.Directory(ctx); err != nil || profile != "" && directory.CheckProfile(profile) != nil {
+		profile = "" // staging need not have them all: the names are what is tried
+	}
 	cert, err := issuer.Issue(ctx, issue.Request{
 		Open: acme.OpenOrder{Directory: client.directory, Account: client.kid, Names: t.RequestNames, Target: t.File,
-			Profile: t.Profile, KeyType: config.KeyType{Algorithm: "ecdsa"}.String(), Reason: string(a.Cause), Trial: true, Created: time.Now().UTC()},
+			Profile: profile, KeyType: config.KeyType{Algorithm: "ecdsa"}.String(), Reason: string(a.Cause), Trial: true, Created: time.Now().UTC()},
 		NewKey:   func() (crypto.Signer, error) { return newKey(config.KeyType{}) },
 		SelfTest: t.Challenge.SelfTest,
 		Avoid:    p.failedChallenges(t.File, ""),

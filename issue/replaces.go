@@ -47,6 +47,11 @@ func (r *run) sendOrder(ctx context.Context) (*acme.Order, error) {
 	}
 	r.replaced(ReplaceRefused, problem.Error())
 	r.open.Replaces, spec.Replaces = "", ""
+	if r.req.Admit != nil {
+		if err := r.req.Admit(); err != nil {
+			return nil, err
+		}
+	}
 	return r.Client.NewOrder(ctx, spec)
 }
 

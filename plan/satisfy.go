@@ -103,8 +103,9 @@ func (p *planner) changes(w *want, c *state.Certificate) []string {
 		out = append(out, fmt.Sprintf("CA changed: %s to %s", host(c.Directory), host(w.cas[0].Directory)))
 	}
 	// A certificate without target comes from elsewhere: nobody knows what
-	// profile was asked for.
-	if c.Profile != w.Profile && (c.Profile != "" || c.Target != "") {
+	// profile was asked for. A profile that is only preferred can wait for the
+	// next renewal.
+	if c.Profile != w.Profile && !w.ProfileWish && (c.Profile != "" || c.Target != "") {
 		out = append(out, fmt.Sprintf("profile changed: %s to %s", cmp.Or(c.Profile, "default"), cmp.Or(w.Profile, "default")))
 	}
 	return out
@@ -246,7 +247,7 @@ func (p *planner) alive(o acme.OpenOrder) bool {
 // fits reports whether an order is for what the target wants now.
 func (w *want) fits(o acme.OpenOrder) bool {
 	names := slices.Sorted(slices.Values(o.Names))
-	return !o.Trial && joined(names) == joined(w.RequestNames) && o.Profile == w.Profile && w.asks(o.Directory) &&
+	return !o.Trial && joined(names) == joined(w.RequestNames) && (o.Profile == w.Profile || w.ProfileWish && o.Profile == "") && w.asks(o.Directory) &&
 		(o.KeyType == w.Key.String() || w.Key.Satisfied(o.KeyType))
 }
 

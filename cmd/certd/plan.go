@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"certd/daemon"
+	"certd/packaging"
 	"certd/plan"
 	"certd/state"
 )
@@ -43,7 +44,14 @@ wait; when the next thing is due; and why. Changes nothing and asks no CA.`,
 			if err != nil {
 				return err
 			}
+			found := packaging.Detect("")
+			if oneShot(found) {
+				view.NextRun = view.Now.Add(view.Interval())
+			}
 			actions := view.Plan(selected, false)
+			if warning := tooSeldom(view, actions, found); warning != "" {
+				fmt.Fprintf(a.err, "certd: %s\n", warning)
+			}
 			if format == "json" {
 				err = a.printJSON(planRows(actions))
 			} else {

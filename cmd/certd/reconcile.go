@@ -11,6 +11,7 @@ import (
 
 	"certd/config"
 	"certd/daemon"
+	"certd/packaging"
 )
 
 func (a *app) reconcileCommand() *cobra.Command {
@@ -121,6 +122,7 @@ func (a *app) reconcile(ctx context.Context, p pass) (*daemon.Report, error) {
 		Progress:  func(at daemon.Progress) { a.screen.show(log, at) },
 		UserAgent: "certd/" + version,
 		Trigger:   a.trigger(),
+		OneShot:   oneShot(packaging.Detect("")),
 		Metrics:   newMetrics(),
 	})
 }

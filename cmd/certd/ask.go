@@ -78,10 +78,11 @@ func newAsker(s streams, done <-chan struct{}) *asker {
 	return a
 }
 
-// say prints a paragraph at most 78 columns wide.
+// say prints paragraphs in lines that fit the screen. An indented one stays so.
 func (a *asker) say(text string) {
-	for _, line := range wrap(text, "") {
-		fmt.Fprintln(a.out, line)
+	for paragraph := range strings.SplitSeq(text, "\n") {
+		indent := paragraph[:len(paragraph)-len(strings.TrimLeft(paragraph, " "))]
+		fmt.Fprintln(a.out, strings.Join(wrap(paragraph, indent), "\n"))
 	}
 }
 

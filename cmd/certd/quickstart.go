@@ -138,7 +138,11 @@ func (a *app) settle(ctx context.Context, s *setup, q question, given responses,
 		if a.batch {
 			return batchError(q, err)
 		}
-		person.say(acme.Sanitize(err.Error()))
+		if n, ok := errors.AsType[*notice](err); ok {
+			person.say(n.text)
+		} else {
+			person.say(acme.Sanitize(err.Error()))
+		}
 		ask = true
 	}
 }

@@ -169,6 +169,7 @@ func (s *setup) editTarget(data []byte) ([]byte, error) {
 	case ok:
 		d.set(top, scalar(profile), "request", "profile")
 	}
+	s.editDNS(d)
 	s.editKey(d)
 	out, err := d.bytes()
 	if err == nil {

@@ -82,8 +82,11 @@ func hookQuestions() []question {
 				return "A server reads a new certificate only when it is reloaded; the hook does that after a renewal, having tested the server's configuration. " + found
 			},
 			optional: true,
-			initial:  func(s *setup) string { return yesOrNo(s.hook("reload") != hookOff) },
-			yesNo:    true,
+			initial: func(s *setup) string {
+				have := s.hook("reload")
+				return yesOrNo(have == hookOn || have == hookAbsent && s.old["install-reload-hook"] != "no")
+			},
+			yesNo: true,
 		},
 		{
 			id:     "install-haproxy-script",
@@ -91,7 +94,7 @@ func hookQuestions() []question {
 			help:   say("HAProxy and a few others want key and certificate in one file; the hook makes live/NAME/haproxy, and does nothing where no such server is installed."),
 			expert: true, optional: true,
 			initial: func(s *setup) string {
-				return yesOrNo(s.hook("haproxy") == hookOn || s.hook("haproxy") == hookAbsent && slices.Contains(s.servers, "haproxy"))
+				return yesOrNo(s.hook("haproxy") == hookOn || s.hook("haproxy") == hookAbsent && slices.Contains(s.servers, "haproxy") && s.old["install-haproxy-script"] != "no")
 			},
 			yesNo: true,
 		},
@@ -168,7 +171,7 @@ func runHelp(s *setup) string {
 // presentRun is what is installed; else what was answered before; else what fits.
 func presentRun(s *setup) string {
 	for _, f := range s.services.found {
-		if f.Program == "certd" && f.Enabled && f.Kind != packaging.Redirector {
+		if f.Program == "certd" && (f.Enabled || s.image != "" && f.Managed) && f.Kind != packaging.Redirector {
 			return string(f.Kind)
 		}
 	}

@@ -157,8 +157,7 @@ func TestQuickstartAsksAgain(t *testing.T) {
 		{"no such file", "", m.bundle + "\n"},
 		{"Certificate profile:", "", "long\n"},
 		{"no profile \"long\"", "", "short\n"},
-		{"see that a name is yours?", "", "dns\n"},
-		{"this version proves names over HTTP only", "", "magic\n"},
+		{"see that a name is yours?", "", "magic\n"},
 		{"is no method", "", "webroot\n"},
 		{"Directory for challenge files:", "", "web\n"},
 		{"no absolute path", "", file + "/web\n"},
@@ -229,6 +228,7 @@ func TestQuickstartMethods(t *testing.T) {
 		"redirector": {"redirector  ", "Nothing but the redirector may listen on port 80"},
 		"listen":     {"listen  ", "Port 80 of this machine has to be free"},
 		"stateless":  {"stateless  ", "thumbprint"},
+		"dns":        {"dns  ", "handles challenge-dns-start"},
 		"hook":       {"hook  ", "handles challenge-http-start"},
 	} {
 		t.Run(method, func(t *testing.T) {
@@ -241,6 +241,9 @@ func TestQuickstartMethods(t *testing.T) {
 			d.reply("see that a name is yours?", tt.typed+"\r")
 			if method == "webroot" {
 				d.reply("Directory for challenge files:", filepath.Join(m.dir, "web/.well-known/acme-challenge")+"\r")
+			}
+			if method == "dns" {
+				d.reply("DNS provider, hook,", "hook\r")
 			}
 			d.reply("E-mail address", "\r")
 			d.reply("Do you agree", "y\r")

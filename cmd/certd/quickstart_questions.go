@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/mail"
 	"slices"
@@ -39,7 +38,7 @@ func questions() []question {
 		{
 			id:      "choose-method",
 			text:    say("How can it see that a name is yours?"),
-			help:    say("The CA fetches a file from port 80 of every name; this is who answers it. docs/challenges.md explains the ways."),
+			help:    say("The CA fetches a file from port 80 of every name, and this is who answers it; with dns it looks for a TXT record. docs/challenges.md explains the ways."),
 			initial: presentMethod,
 			choices: func(*setup) []choice { return methods() },
 			take:    takeMethod,
@@ -69,7 +68,7 @@ func questions() []question {
 			yesNo:    true,
 			take:     takeUnlikely,
 		},
-	}, accountQuestions(), keyQuestions(), hookQuestions(), serviceQuestions())
+	}, dnsQuestions(), accountQuestions(), keyQuestions(), hookQuestions(), serviceQuestions())
 }
 
 // accountQuestions are about the account at the CA.
@@ -162,6 +161,7 @@ func methods() []choice {
 		{challenge.MethodRedirector, challenge.MethodRedirector, "certd on port 80, which sends everything else to https"},
 		{challenge.MethodListen, challenge.MethodListen, "certd on port 80, only while a challenge runs"},
 		{challenge.MethodStateless, challenge.MethodStateless, "your web server, which knows the account's thumbprint"},
+		{challenge.MethodDNS, challenge.MethodDNS, "a TXT record in the DNS; nothing listens, wildcards work"},
 		{challenge.MethodHook, challenge.MethodHook, "a program of yours in the hook directory"},
 	}
 }
@@ -186,9 +186,6 @@ func takeMethod(_ context.Context, _ *setup, answer string) (string, error) {
 			return answer, nil
 		}
 		known = append(known, m.value)
-	}
-	if answer == "dns" {
-		return "", errors.New("dns: choose another method here, then set request.challenge.method and dns-provider in conf/target, as docs/dns.md says")
 	}
 	return "", fmt.Errorf("%q is no method; want %s", answer, join(known))
 }

@@ -99,7 +99,7 @@ func (v services) options(s *setup) (packaging.Options, error) {
 }
 
 // readPaths are the files that certd reads for its CAs, the chosen one and those
-// of conf/certd.yaml.
+// of conf/certd.yaml, and for its DNS provider.
 func (s *setup) readPaths() []string {
 	var paths []string
 	for _, ca := range append([]config.CA{s.ca}, s.settings.CAs...) {
@@ -108,6 +108,9 @@ func (s *setup) readPaths() []string {
 				paths = append(paths, file)
 			}
 		}
+	}
+	if file := s.answers["dns-env-file"]; filepath.IsAbs(file) {
+		paths = append(paths, file)
 	}
 	return paths
 }

@@ -34,6 +34,8 @@ type setup struct {
 	services services
 	expert   bool
 
+	dnsHelper string // path of certd-dns; empty if it is not installed
+
 	// What has been decided.
 	answers   responses       // by question; one that was not asked has no entry
 	ca        config.CA       // as it shall be in conf/certd.yaml
@@ -42,6 +44,7 @@ type setup struct {
 	account   bool            // we have an account there
 	agreed    string          // URL of the terms that were agreed to for it; empty if not known
 	directory *acme.Directory // nil until the CA could be asked
+	dnsAbout  string          // what certd-dns says about the provider that was chosen
 	userAgent string
 }
 
@@ -60,7 +63,7 @@ func (a *app) newSetup(root string, expert bool) (*setup, error) {
 		return nil, err
 	}
 	s := &setup{image: image(root), store: store, expert: expert, hookDir: a.hookDirs[0], hookDirs: a.hookDirs, answers: responses{},
-		userAgent: "certd/" + version, services: findServices(root, store.Dir(), hookDirs)}
+		userAgent: "certd/" + version, dnsHelper: findDNSHelper(), services: findServices(root, store.Dir(), hookDirs)}
 	if root == "" {
 		s.servers = runningServers("/proc")
 	} else {

@@ -17,6 +17,12 @@ func (s *setup) snippet(thumbprint string) string {
 		return "Nothing but the redirector may listen on port 80; your web server keeps 443."
 	case challenge.MethodListen:
 		return "Port 80 of this machine has to be free, and reachable from the Internet."
+	case challenge.MethodDNS:
+		text := "Nothing has to listen: the TXT records below _acme-challenge of each name are set by certd-dns."
+		if s.answers["dns-provider"] == dnsByHook {
+			text = "Nothing has to listen. Put a program that handles challenge-dns-start and -stop into " + s.image.inside(s.hookDir) + "; see docs/dns.md."
+		}
+		return strings.Join(wrap(text, ""), "\n")
 	case challenge.MethodHook:
 		text := fmt.Sprintf("Put a program that handles challenge-http-start and -stop into %s; see docs/challenges.md.", s.image.inside(s.hookDir))
 		return strings.Join(wrap(text, ""), "\n")

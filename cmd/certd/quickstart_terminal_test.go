@@ -32,6 +32,7 @@ type dialogue struct {
 // A machine is what quickstart writes to, and the CA it is told of.
 type machine struct {
 	dir, url, bundle string
+	env              []string // besides that of the test
 }
 
 func newMachine(t *testing.T, ca *acmetest.CA) machine {
@@ -59,7 +60,7 @@ func (m machine) start(t *testing.T, term string, args ...string) *dialogue {
 	cmd := exec.CommandContext(t.Context(), program)
 	cmd.Args = slices.Concat([]string{"certd", "--state", filepath.Join(m.dir, "acme"), "--hooks", filepath.Join(m.dir, "hooks"),
 		"quickstart", "--root", m.dir}, args)
-	cmd.Env = append(os.Environ(), "TERM="+term, "NO_COLOR=1", "GOTRACEBACK=none")
+	cmd.Env = append(append(os.Environ(), "TERM="+term, "NO_COLOR=1", "GOTRACEBACK=none"), m.env...)
 	tty, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 24, Cols: 80})
 	if err != nil {
 		t.Fatal(err)

@@ -77,6 +77,7 @@ func (a *app) carryOut(ctx context.Context, s *setup) (*record, error) {
 		r.errs = append(r.errs, s.webroot(ctx, r))
 	}
 	r.errs = append(r.errs, s.installHooks(r), s.services.install(ctx, s, r))
+	r.todo = append(r.todo, s.dnsTodo()...)
 	r.todo = append(r.todo, s.image.missing(s.ca.Bundle, s.ca.EABHMACFile)...)
 	return r, nil
 }
@@ -289,7 +290,11 @@ func (a *app) printRecord(s *setup, r *record) {
 	if s.image != "" {
 		when = ", once the system in " + string(s.image) + " runs"
 	}
-	fmt.Fprintf(a.out, "\nNext%s:\n  %s want www.example.com\n  %s status\n", when, command, command)
+	want := "want www.example.com"
+	if s.dnsForDaemon() {
+		want = "want --no-reconcile www.example.com" // root's own pass would refuse the daemon's credentials
+	}
+	fmt.Fprintf(a.out, "\nNext%s:\n  %s %s\n  %s status\n", when, command, want, command)
 	text := "Keys and certificates: " + dir + "/live/www.example.com/{privkey,fullchain}"
 	fmt.Fprintf(a.out, "\n%s\n", strings.Join(wrap(text, ""), "\n"))
 	if line := s.crontab(); line != "" {

@@ -14,7 +14,7 @@ GOFLAGS  ?= -buildvcs=false
 export GO GOFLAGS FUZZTIME PREFIX DESTDIR DNS MAINTAINER
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check fuzz install deb deb-test clean
+.PHONY: help demo build test check fuzz bench install deb deb-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ check: ## format, vet, module files, staticcheck, govulncheck: no tests
 
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@build/fuzz.sh
+
+bench: ## certd beside other ACME clients; writes docs/benchmarks.md; about half an hour
+	@build/bench.sh
 
 install: ## certd, man pages, completions, units below DESTDIR and PREFIX (/usr/local)
 	@build/install.sh

@@ -40,7 +40,7 @@ func (c *Client) Answer(ctx context.Context, ch Challenge) error {
 
 // AnswerPollAt is Answer. It returns when the CA wants to be asked about the
 // authorization (Retry-After, RFC 8555 §8.2), one to thirty seconds from its
-// answer; zero if it did not say, or has judged already.
+// answer, or when to do so if it did not say; zero if it has judged already.
 func (c *Client) AnswerPollAt(ctx context.Context, ch Challenge) (pollAt time.Time, err error) {
 	err = c.signed(ctx, request{name: "challenge", op: "challenge"}, ch.URL, func(ctx context.Context, x *xacme.Client) error {
 		_, err := x.Accept(ctx, &xacme.Challenge{URI: ch.URL})
@@ -54,7 +54,7 @@ func (c *Client) AnswerPollAt(ctx context.Context, ch Challenge) (pollAt time.Ti
 		}
 		_ = json.Unmarshal(a.body, &now) // without a status, it goes on
 		if s := Status(now.Status); s != StatusValid && s != StatusInvalid {
-			pollAt = a.pollAt()
+			pollAt = a.lookAt()
 		}
 		return nil
 	})

@@ -135,6 +135,9 @@ func (c *Client) Finalize(ctx context.Context, o *Order, csr []byte) (*Order, er
 		if order, err = c.parseOrder(a, o.URL); err != nil {
 			return err
 		}
+		if order.Status == StatusProcessing {
+			order.PollAt = a.lookAt()
+		}
 		switch order.Status {
 		case StatusProcessing, StatusValid:
 			return sameIdentifiers(order.Identifiers, o.Identifiers)

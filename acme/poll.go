@@ -15,6 +15,12 @@ const (
 	slowPoll  = 5 * time.Second        // up to this
 	minPoll   = time.Second            // bounds of the CA's Retry-After
 	maxPoll   = 30 * time.Second
+
+	// Without Retry-After the first look comes after what the CA may have needed:
+	// some times as long as its answer took, and at least and at most this.
+	answersToWork = 10
+	leastWork     = 25 * time.Millisecond
+	mostWork      = time.Second
 )
 
 // WaitOrder reads the order at url again and again until done says so. It gives
@@ -138,6 +144,15 @@ func (a *answer) pollAt() time.Time {
 		return time.Time{}
 	}
 	return a.at.Add(wait).UTC()
+}
+
+// lookAt is pollAt for an answer that has set the CA to work: without its word,
+// when that is probably done. A look that comes too early is a request for nothing.
+func (a *answer) lookAt() time.Time {
+	if at := a.pollAt(); !at.IsZero() {
+		return at
+	}
+	return a.at.Add(min(max(answersToWork*a.took, leastWork), mostWork)).UTC()
 }
 
 // nonsense is the error of answers that are proper each by itself.

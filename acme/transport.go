@@ -35,6 +35,7 @@ type answer struct {
 	header http.Header
 	body   []byte
 	at     time.Time // when it was there
+	took   time.Duration
 }
 
 // ok reports whether the status is one of success.
@@ -112,6 +113,7 @@ func (e *Exchange) read(a *answer) {
 // roundTrip is exchange without its deadline. If the body could not be read,
 // both the answer (without it) and the error are returned.
 func (c *Client) roundTrip(req *http.Request, limit int64) (*answer, error) {
+	start := time.Now()
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, err
@@ -126,6 +128,7 @@ func (c *Client) roundTrip(req *http.Request, limit int64) (*answer, error) {
 	}
 	a.body, err = io.ReadAll(io.LimitReader(res.Body, limit+1))
 	a.at = time.Now()
+	a.took = a.at.Sub(start)
 	if err != nil {
 		return a, fmt.Errorf("the answer broke off: %w", err)
 	}

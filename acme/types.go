@@ -76,7 +76,7 @@ type Order struct {
 	Replaces       string   // as echoed by the CA (RFC 9773 §5)
 	Problem        *Problem // why the order became invalid; nil if the CA did not say
 	// PollAt is when the CA wants to be asked again (Retry-After, §7.4), one to
-	// thirty seconds from its answer; zero if it did not say.
+	// thirty seconds from its answer; zero if it did not say and has nothing to do.
 	PollAt time.Time
 }
 

@@ -18,7 +18,7 @@ esac
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-CGO_ENABLED=0 "$GO" build -trimpath -buildvcs=false -ldflags "-X main.version=$VERSION" -o "$work/certd" ./cmd/certd
+CGO_ENABLED=0 "$GO" build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$VERSION" -o "$work/certd" ./cmd/certd
 [ "$DNS" = 0 ] || build/dns.sh "$work/certd-dns" "$VERSION"
 # This one runs here, whatever machine certd is for.
 env -u GOOS -u GOARCH -u GOARM -u CERTD_STATE_DIR -u ACME_STATE_DIR CGO_ENABLED=0 \

@@ -2,12 +2,24 @@
 # Installs what the tests need and this machine lacks: real servers to talk to,
 # and a C compiler for the race detector. Debian and Ubuntu, as root; elsewhere
 # it says what to install. Nothing it installs is left running.
+# With the argument "bench" it installs what make bench compares certd with instead.
 set -eu
 
 missing=
 need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 
 PATH=$PATH:/usr/sbin:/sbin
+if [ "${1-}" = bench ]; then
+	need acmetool acmetool
+	need certbot certbot
+	need lego lego
+	need dehydrated dehydrated
+	need uacme uacme
+	need curl curl
+	need openssl openssl
+	need /usr/bin/time time
+	need() { :; }
+fi
 need nginx nginx-light
 need wrk wrk
 need haproxy haproxy
@@ -34,11 +46,11 @@ need gcc "gcc libc6-dev"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then
-	echo "missing for the tests (Debian's package names):$missing" >&2
+	echo "missing (Debian's package names):$missing" >&2
 	exit 1
 fi
 if [ "$(id -u)" != 0 ]; then
-	echo "missing for the tests; run as root: apt-get install$missing" >&2
+	echo "missing; run as root: apt-get install$missing" >&2
 	exit 1
 fi
 
@@ -70,9 +82,9 @@ rm -f "$log"
 
 # Nor shall they start at the next boot: they are here for the tests alone.
 if [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; then
-	for service in nginx haproxy apache2 caddy prometheus prometheus-node-exporter nagios4 nagios-nrpe-server bind9; do
+	for service in nginx haproxy apache2 caddy prometheus prometheus-node-exporter nagios4 nagios-nrpe-server bind9 certbot; do
 		unit=$service
-		[ "$service" != bind9 ] || unit=named
+		case $service in bind9) unit=named ;; certbot) unit=certbot.timer ;; esac
 		case " $missing " in
 		*" $service"*) systemctl disable --quiet "$unit" 2>/dev/null || true ;;
 		esac

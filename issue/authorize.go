@@ -40,7 +40,7 @@ func (r *run) preference() []string {
 	return slices.Concat(fresh, r.req.Avoid)
 }
 
-// authorize proves every identifier of order and returns it once it is ready.
+// authorize proves every identifier of order and returns it as ready.
 func (r *run) authorize(ctx context.Context, order *acme.Order) (*acme.Order, error) {
 	r.at = "authz"
 	settled := make(map[string]bool) // authorizations that need no deactivation
@@ -51,7 +51,11 @@ func (r *run) authorize(ctx context.Context, order *acme.Order) (*acme.Order, er
 	if err != nil {
 		return nil, r.settle(ctx, order, settled, err)
 	}
-	return r.wait(ctx, order, func(o *acme.Order) bool { return o.Status != acme.StatusPending })
+	// With all of them valid the order is ready (RFC 8555 §7.1.6). A CA that lags
+	// behind says so when it is finalized.
+	ready := *order
+	ready.Status = acme.StatusReady
+	return &ready, nil
 }
 
 // wait polls order until done, and decides what becomes of it if that never is.

@@ -24,6 +24,17 @@ func (r *run) finalize(ctx context.Context, order *acme.Order) (*acme.Order, err
 	if err == nil {
 		return after, nil
 	}
+	if notReady(err) && ctx.Err() == nil {
+		if order, err = r.wait(ctx, order, func(o *acme.Order) bool { return o.Status != acme.StatusPending }); err != nil {
+			return nil, err
+		}
+		if order.Status != acme.StatusReady {
+			return order, nil // the CSR had arrived
+		}
+		if after, err = r.Client.Finalize(ctx, order, csr); err == nil {
+			return after, nil
+		}
+	}
 	if ctx.Err() != nil {
 		return nil, err
 	}
@@ -42,6 +53,12 @@ func (r *run) finalize(ctx context.Context, order *acme.Order) (*acme.Order, err
 		return nil, r.giveUp(ctx, after, nil, err)
 	}
 	return nil, err
+}
+
+// notReady reports whether the CA says that the order is not ready (RFC 8555 §7.4).
+func notReady(err error) bool {
+	p, ok := errors.AsType[*acme.Problem](err)
+	return ok && p.Type == "orderNotReady"
 }
 
 // badRequest reports whether the CA can't stand this CSR or key.

@@ -77,13 +77,22 @@ func (ca *CA) IssueFor(start, end time.Time, names ...string) (*Issued, error) {
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		OCSPServer:            []string{"http://ocsp.example"},
 		IssuingCertificateURL: []string{"http://issuer.example"},
 	}, ca.cert, key.Public(), ca.key)
 	if err != nil {
 		return nil, err
 	}
 	return &Issued{Leaf: leaf, Key: key, Cert: encode(leaf), Chain: encode(ca.cert)}, nil
+}
+
+// IssueAll issues one certificate for each name.
+func (ca *CA) IssueAll(names []string) ([]*Issued, error) {
+	all := make([]*Issued, len(names))
+	err := each(len(names), func(i int) (err error) {
+		all[i], err = ca.Issue(names[i])
+		return err
+	})
+	return all, err
 }
 
 func newKey() (*ecdsa.PrivateKey, error) {

@@ -25,11 +25,20 @@ func Names(n int) []string {
 	return names
 }
 
-// Fill makes dir a state directory in which nothing is due: for each name an
-// empty file in desired/, a key and a certificate of ca as if the CA with this
-// directory URL had issued it to one account, and the link in live/. It writes as
+// Fill is Lay with new certificates of ca for names.
+func Fill(dir, directory string, ca *CA, names []string) error {
+	certs, err := ca.IssueAll(names)
+	if err != nil {
+		return err
+	}
+	return Lay(dir, directory, certs)
+}
+
+// Lay makes dir a state directory in which nothing is due: for each certificate an
+// empty file in desired/, its key, and what there would be if the CA with this
+// directory URL had issued it to one account, with the link in live/. It writes as
 // certd does, through package state, several at once. What was in dir stays.
-func Fill(dir, directory string, ca *CA, names []string) (err error) {
+func Lay(dir, directory string, certs []*Issued) (err error) {
 	store, err := state.Open(dir)
 	if err != nil {
 		return err
@@ -48,18 +57,15 @@ func Fill(dir, directory string, ca *CA, names []string) (err error) {
 	if err != nil {
 		return err
 	}
-	issued := make([]*Issued, len(names))
-	err = each(len(names), func(i int) (err error) {
-		if issued[i], err = ca.Issue(names[i]); err == nil {
-			_, err = store.SaveKey(issued[i].Key)
-		}
+	err = each(len(certs), func(i int) error {
+		_, err := store.SaveKey(certs[i].Key)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	time.Sleep(20 * time.Millisecond) // a CA takes its time: the keys are older than what follows
-	return each(len(names), func(i int) error { return publish(store, issued[i], account, directory, names[i]) })
+	return each(len(certs), func(i int) error { return publish(store, certs[i], account, directory) })
 }
 
 // each calls do for 0 to n-1, several at once.
@@ -92,7 +98,8 @@ func account(store *state.Store, directory string) (string, error) {
 	return a.ID, nil
 }
 
-func publish(store *state.Store, c *Issued, account, directory, name string) error {
+func publish(store *state.Store, c *Issued, account, directory string) error {
+	name := c.Leaf.DNSNames[0]
 	keyID, err := state.KeyID(c.Key.Public())
 	if err != nil {
 		return err

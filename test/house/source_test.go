@@ -46,7 +46,7 @@ func (s source) length(node ast.Node) int {
 // helper reports whether the file helps tests: a test file, or part of a
 // package that only tests and the demo use.
 func (s source) helper() bool {
-	return s.test || strings.HasSuffix(s.pkg, "test") || s.pkg == "cmd/certd-demo"
+	return s.test || strings.HasSuffix(s.pkg, "test") || s.pkg == "cmd/certd-demo" || strings.HasPrefix(s.pkg, "test/")
 }
 
 // sources parses every Go file of the main module.

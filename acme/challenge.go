@@ -54,7 +54,7 @@ func (c *Client) AnswerPollAt(ctx context.Context, ch Challenge) (pollAt time.Ti
 		}
 		_ = json.Unmarshal(a.body, &now) // without a status, it goes on
 		if s := Status(now.Status); s != StatusValid && s != StatusInvalid {
-			pollAt = a.lookAt()
+			pollAt = c.lookAt(a)
 		}
 		return nil
 	})

@@ -37,6 +37,7 @@ type Client struct {
 	directory flight[*directory]
 	account   flight[string] // account URL
 	nonces    nonces
+	pace      pace
 }
 
 // New checks o and returns a Client; nothing is sent yet. Its error is a

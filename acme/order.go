@@ -136,7 +136,7 @@ func (c *Client) Finalize(ctx context.Context, o *Order, csr []byte) (*Order, er
 			return err
 		}
 		if order.Status == StatusProcessing {
-			order.PollAt = a.lookAt()
+			order.PollAt = c.lookAt(a)
 		}
 		switch order.Status {
 		case StatusProcessing, StatusValid:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -111,12 +112,13 @@ func (c *Client) WaitChallenge(ctx context.Context, url string, ch Challenge) (*
 func (c *Client) poll(ctx context.Context, r request, get func() (*answer, error)) error {
 	start := time.Now()
 	pause := firstPoll
-	for range maxPolls {
+	for look := range maxPolls {
 		a, err := get()
 		if err != nil {
 			return c.problem(r, nil, err)
 		}
 		if a == nil {
+			c.pace.learn(look > 0)
 			return nil
 		}
 		wait, given := a.pollAfter()
@@ -148,11 +150,36 @@ func (a *answer) pollAt() time.Time {
 
 // lookAt is pollAt for an answer that has set the CA to work: without its word,
 // when that is probably done. A look that comes too early is a request for nothing.
-func (a *answer) lookAt() time.Time {
+func (c *Client) lookAt(a *answer) time.Time {
 	if at := a.pollAt(); !at.IsZero() {
 		return at
 	}
-	return a.at.Add(min(max(answersToWork*a.took, leastWork), mostWork)).UTC()
+	usual := max(answersToWork*a.took, leastWork)
+	return a.at.Add(min(time.Duration(float64(usual)*c.pace.factor()), mostWork)).UTC()
+}
+
+// A pace is how many times as long as usual a CA works, as far as was seen; at
+// least once. The zero value has seen nothing.
+type pace struct {
+	mu   sync.Mutex
+	more float64 // guarded by mu
+}
+
+func (p *pace) factor() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return 1 + p.more
+}
+
+// learn takes up whether the first look came too early.
+func (p *pace) learn(early bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if early {
+		p.more = min(p.more+0.5, 9)
+	} else {
+		p.more *= 0.95
+	}
 }
 
 // nonsense is the error of answers that are proper each by itself.

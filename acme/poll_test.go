@@ -236,13 +236,13 @@ func TestPollAt(t *testing.T) {
 	ca, c := newFake(t)
 	for _, tt := range []struct {
 		retry, order, challenge  string
-		orderWait, challengeWait time.Duration // zero: no time was named
+		orderWait, challengeWait time.Duration // zero: judged already
 	}{
 		{"7", "processing", "processing", 7 * time.Second, 7 * time.Second},
 		{"3600", "processing", "pending", maxPoll, maxPoll},
 		{"0", "processing", "", minPoll, minPoll},
 		{"7", "processing", "valid", 7 * time.Second, 0},
-		{"soon", "processing", "processing", 0, 0},
+		{"soon", "processing", "processing", leastWork, leastWork}, // no time that we understand
 	} {
 		ca.json("/finalize/1", 200, ca.order(map[string]any{"status": tt.order}), "Retry-After", tt.retry)
 		ca.json("/challenge/1", 200, object(ca.challenge(map[string]any{"status": tt.challenge}), nil), "Retry-After", tt.retry)
@@ -261,9 +261,42 @@ func TestPollAt(t *testing.T) {
 			wait time.Duration
 		}{"order": {o.PollAt, tt.orderWait}, "challenge": {at, tt.challengeWait}} {
 			// The CA's Date has whole seconds, and does not count here.
-			if poll.wait == 0 && !poll.at.IsZero() || poll.wait != 0 && (poll.at.Before(begun.Add(poll.wait)) || poll.at.After(ended.Add(poll.wait))) {
+			if poll.wait == 0 && !poll.at.IsZero() || poll.wait != 0 && (poll.at.Before(begun.Add(poll.wait)) || poll.at.After(ended.Add(max(poll.wait, answersToWork*ended.Sub(begun))))) {
 				t.Errorf("%s %q with Retry-After %s is polled at %v, want %v after %v", what, tt.challenge, tt.retry, poll.at, poll.wait, begun)
 			}
 		}
+	}
+}
+
+// TestPace: looks that come too early make the first look later, and others slowly
+// bring it back.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	var c Client
+	from := &answer{header: http.Header{}, at: time.Now(), took: leastWork / answersToWork}
+	first := func() time.Duration { return c.lookAt(from).Sub(from.at) }
+	if got := first(); got != leastWork {
+		t.Errorf("the first look comes after %v, want %v", got, leastWork)
+	}
+	c.pace.learn(true)
+	later := first()
+	if later <= leastWork {
+		t.Errorf("after one that came too early it comes after %v, not later", later)
+	}
+	for range 100 {
+		c.pace.learn(true)
+	}
+	if got := first(); got > 10*leastWork || got <= later {
+		t.Errorf("after many it comes after %v, want at most ten times as long as at first", got)
+	}
+	for range 200 {
+		c.pace.learn(false)
+	}
+	if got := first(); got > leastWork+leastWork/100 {
+		t.Errorf("once the CA is quick again it comes after %v, want %v", got, leastWork)
+	}
+	from.took = time.Minute
+	if got := first(); got != mostWork {
+		t.Errorf("with a CA that answers in a minute it comes after %v, want %v", got, mostWork)
 	}
 }

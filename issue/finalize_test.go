@@ -47,6 +47,28 @@ func TestFinalizeOfAnOrderThatWentOn(t *testing.T) {
 	}
 }
 
+// A CA whose order gets ready a moment after its authorizations is asked again, and
+// one that is quick is not asked at all.
+func TestFinalizeOfAnOrderThatLags(t *testing.T) {
+	t.Parallel()
+	late := acmetest.Respond("finalize", http.StatusForbidden, http.Header{"Content-Type": {"application/problem+json"}},
+		`{"type":"urn:ietf:params:acme:error:orderNotReady","detail":"a moment"}`)
+	for _, tt := range []struct {
+		name            string
+		faults          []acmetest.Fault
+		finalize, polls int
+	}{{"quick", nil, 1, 1}, {"late", []acmetest.Fault{late.Nth(1)}, 2, 2}} {
+		b := newFaultyBench(t, tt.faults...)
+		cert := b.must(b.request("a.example.com"))
+		if n, polls := b.count("finalize"), b.count("order-poll"); n != tt.finalize || polls != tt.polls {
+			t.Errorf("%s: finalized %d times, the order read %d times; want %d and %d", tt.name, n, polls, tt.finalize, tt.polls)
+		}
+		if cert.KeyID != cert.Open.KeyID {
+			t.Errorf("%s: the certificate is for the key %s, the journal says %s", tt.name, cert.KeyID, cert.Open.KeyID)
+		}
+	}
+}
+
 func TestAnswerThatArrivedNevertheless(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, acmetest.Options{Wrap: problemAfter("/chalZ/", "malformed")})

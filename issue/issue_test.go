@@ -71,7 +71,7 @@ func TestIssueWritesAndRequestsInOrder(t *testing.T) {
 		return nil
 	}
 	b.must(b.request("a.example.com"))
-	want := []string{"write intent", "directory", "nonce", "order", "write order", "authz", "challenge", "authz", "order",
+	want := []string{"write intent", "directory", "nonce", "order", "write order", "authz", "challenge", "authz",
 		"write key", "write order with key", "finalize", "order", "cert"}
 	if got := slices.Compact(trace); !slices.Equal(got, want) {
 		t.Errorf("did    %v\nwanted %v", got, want)

@@ -35,6 +35,9 @@ type Fault struct {
 	// deadlines, and the error may be its own context's.
 	Endless bool
 
+	// lags says that an order gets ready only when it is looked at, so that a
+	// client which finalizes at once has to look.
+	lags   bool
 	also   []string               // further operations that are answered wrongly
 	when   func(x *exchange) bool // narrows the requests down; nil means all
 	refuse func(x *exchange)      // answers instead of the CA, which then knows nothing of the request

@@ -72,6 +72,7 @@ func (s step) fault(name, doc string) Fault {
 		Operation: s.operation,
 		Terminal:  true,
 		when:      s.when,
+		lags:      s.name == "order-poll",
 	}
 }
 

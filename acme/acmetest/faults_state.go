@@ -28,7 +28,7 @@ func orderFaults() []Fault {
 		}
 	}
 	early := func(f Fault) Fault {
-		f.when = unfinalized
+		f.when, f.lags = unfinalized, true
 		return f
 	}
 	return []Fault{

@@ -246,6 +246,7 @@ func (ca *FaultyCA) handleObject(x *exchange) {
 	case x.order == nil && x.authz == nil:
 		x.problem(http.StatusNotFound, "malformed", "there is no such thing")
 	case x.operation == "order-poll":
+		x.order.looked = x.order.status() != "pending"
 		x.order.issued = x.order.leaf != nil // so that a client has to look once
 		x.json(http.StatusOK, ca.orderDoc(x.order))
 	case x.operation == "finalize":
@@ -261,7 +262,8 @@ func (ca *FaultyCA) handleObject(x *exchange) {
 
 // handleFinalize takes the CSR and lets the client poll once (§7.4).
 func (ca *FaultyCA) handleFinalize(x *exchange) {
-	if x.order.status() != "ready" {
+	lags := slices.ContainsFunc(ca.faults, func(f *fault) bool { return f.lags })
+	if x.order.status() != "ready" || lags && !x.order.looked {
 		x.problem(http.StatusForbidden, "orderNotReady", "the order is "+x.order.status())
 		return
 	}

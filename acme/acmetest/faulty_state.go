@@ -44,6 +44,7 @@ type order struct {
 	replaces    string                   // RFC 9773 §5; empty without
 	request     *x509.CertificateRequest // nil before it is finalized
 	leaf        []byte                   // DER, nil before it is finalized
+	looked      bool                     // it was read when all was proven
 	issued      bool                     // the client has been told to wait long enough
 	revoked     *Revocation              // nil if it is not
 }

@@ -153,8 +153,6 @@ func TestExitCodes(t *testing.T) {
 		{"--version", exitOK},
 		{"--version extra", exitUsage},
 		{"stauts", exitUsage},
-		{"want *.foo.example.com", exitUsage},
-		{"want --challenge dns www.example.com", exitUsage},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			t.Parallel()

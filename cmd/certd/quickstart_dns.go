@@ -96,7 +96,7 @@ func takeProvider(ctx context.Context, s *setup, answer string) (string, error) 
 	case answer == "" || odd != "":
 		return "", fmt.Errorf("%q is no DNS provider such as cloudflare; or answer %s", answer, dnsByHook)
 	case s.dnsHelper == "" && answer == listDNS:
-		return "", errors.New(dnsMissing)
+		return "", &notice{dnsMissing}
 	case s.dnsHelper == "":
 		return answer, nil
 	case answer == listDNS:

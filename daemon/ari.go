@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -212,7 +213,11 @@ func (l *poller) judge(directory string, err error) {
 func (l *poller) log(q question, old, now state.Renewal) {
 	ca := l.p.view.nickname(q.certificate.Directory)
 	if !now.Start.Equal(old.Start) || !now.End.Equal(old.End) {
-		l.p.Log.Info("the CA suggests when to renew", "target", q.target, "ca", ca, "from", stamp(now.Start), "to", stamp(now.End),
+		level := slog.LevelInfo
+		if old.Start.IsZero() && now.Chosen.After(now.Polled) {
+			level = slog.LevelDebug // as it does of every new certificate
+		}
+		l.p.Log.Log(context.Background(), level, "the CA suggests when to renew", "target", q.target, "ca", ca, "from", stamp(now.Start), "to", stamp(now.End),
 			"chosen", stamp(now.Chosen), "doubted", now.Doubted)
 	}
 	if l.unheard(now.Explanation) {

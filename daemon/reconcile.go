@@ -58,8 +58,11 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	}
 	poller := newPoller(p)
 	defer poller.close()
-	left := poller.before(ctx, view.input(selected, false), view.Plan(selected, false))
 	p.poller = poller
+	var left []question
+	if !o.Force { // else all is renewed, whatever the CA says
+		left = poller.before(ctx, view.input(selected, false), view.Plan(selected, false))
+	}
 	stale := plan.Stale(view.input(selected, o.Force))
 	p.claimJournaled(stale)
 	stop := p.startCourier(ctx)

@@ -198,13 +198,15 @@ func TestOnePassAtATime(t *testing.T) {
 		w := newWorld(t)
 		var atWork atomic.Int32
 		var l *loop
-		w.during = func(_ context.Context, o Options) (*Report, error) {
+		w.during = func(ctx context.Context, o Options) (*Report, error) {
 			if atWork.Add(1) != 1 {
 				t.Error("two passes at once")
 			}
 			defer atWork.Add(-1)
 			for range 150 {
-				time.Sleep(time.Minute)
+				if !sleeps(ctx, time.Minute) { // the day is over
+					break
+				}
 				o.Progress(Progress{})
 				if _, err := l.pulse.health(); err != nil {
 					t.Errorf("in the pass: %v", err)
@@ -217,6 +219,18 @@ func TestOnePassAtATime(t *testing.T) {
 			t.Errorf("%d passes of 2.5 hours in a day with an hourly schedule, want 8 to 10", len(w.begun))
 		}
 	})
+}
+
+// sleeps sleeps for d, and reports whether ctx let it.
+func sleeps(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
 }
 
 // TestPassesThatFail: what keeps a pass from running, a panic among it, is tried

@@ -343,7 +343,7 @@ func (d *DNS) checkAlias(ctx context.Context, name, record string) error {
 		return err
 	}
 	if end != record {
-		return fmt.Errorf("request.challenge.delegate is %s, but %s leads to %s; create the record: %s. CNAME %s.", record, name, end, name, record)
+		return fmt.Errorf("request.challenge.delegate is %s, but %s leads to %s; create the record: %s. CNAME %s", record, name, end, name, record)
 	}
 	return nil
 }

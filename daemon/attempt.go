@@ -43,7 +43,7 @@ func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
 	if c := p.view.Snapshot.Certificates[a.CertID]; c != nil {
 		lifetime = c.NotAfter.Sub(c.NotBefore)
 	}
-	reason, next := decisive(cause, at.Failures, now, lifetime, spread(a.Target))
+	next, reason := decisive(cause, at.Failures, now, lifetime, spread(a.Target))
 	at.Class, at.NextAttempt = string(acme.ClassOf(reason)), next
 	if problem := problemOf(reason); problem != nil {
 		at.Name = problem.Identifier.Value

@@ -135,7 +135,7 @@ func TestTries(t *testing.T) {
 		{"the second was not asked", tries{limited, held}, acme.ClassWait, time.Hour, false},
 		{"none was asked", tries{held}, acme.ClassWait, time.Hour, true},
 	} {
-		reason, next := decisive(tt.err, 1, now, 0, 0)
+		next, reason := decisive(tt.err, 1, now, 0, 0)
 		if got := next.Sub(now).Round(time.Second); acme.ClassOf(reason) != tt.class || got != tt.wait {
 			t.Errorf("%s: class %s in %v, want %s in %v", tt.name, acme.ClassOf(reason), got, tt.class, tt.wait)
 		}

@@ -62,10 +62,10 @@ func tell(err error) string {
 	return strings.Join(texts, "; then ")
 }
 
-// decisive returns the error that says when to try again, and that time: that of
+// decisive returns when to try again, and the error that says so: that of
 // a name that is refused, as it would be by every CA; else that of the CA that may
 // be asked first.
-func decisive(err error, failures int, now time.Time, lifetime time.Duration, spread uint64) (reason error, next time.Time) {
+func decisive(err error, failures int, now time.Time, lifetime time.Duration, spread uint64) (next time.Time, reason error) {
 	for _, e := range each(err) {
 		var retryAt time.Time
 		if problem := problemOf(e); problem != nil {
@@ -74,13 +74,13 @@ func decisive(err error, failures int, now time.Time, lifetime time.Duration, sp
 		class := acme.ClassOf(e)
 		at := plan.NextAttempt(class, failures, now, retryAt, lifetime, spread).UTC()
 		if class == acme.ClassName {
-			return e, at
+			return at, e
 		}
 		if reason == nil || at.Before(next) {
 			reason, next = e, at
 		}
 	}
-	return reason, next
+	return next, reason
 }
 
 // firstHeld returns until when and by what the first CA is held back of those that err

@@ -71,7 +71,7 @@ func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave 
 	for {
 		l.mu.Lock()
 		now := time.Now()
-		if until := l.book.Open(ca.Directory, now); !until.IsZero() && !l.forced && !a.Outlasts(until) {
+		if until := l.book.Open(ca.Directory, now); !until.IsZero() && !l.forced && !a.TriesBefore(until, now) {
 			l.mu.Unlock()
 			return nil, held(ca, plan.Breaker, "the CA does not work", until)
 		}

@@ -196,11 +196,17 @@ func (l *loop) turn(ctx context.Context) {
 	}
 }
 
-// due reports whether the exact wake-up has come. It comes at least once a day,
-// by the monotonic clock: the other one may have been set back.
+// due reports whether the exact wake-up has come, by the wall clock. If that was
+// set back since the last pass it says nothing, and everything is looked at
+// again; so it is at least once a day by the monotonic clock.
 func (l *loop) due(now time.Time) bool {
-	return !l.next.IsZero() && !now.Before(l.next) || now.Sub(l.ended) >= day
+	passed := now.Sub(l.ended)
+	return !l.next.IsZero() && !now.Before(l.next) || passed >= day || setBack(now.Round(0).Sub(l.ended.Round(0)), passed)
 }
+
+// setBack reports whether the wall clock was set back while so much time passed by
+// it and by the monotonic clock.
+func setBack(wall, monotonic time.Duration) bool { return wall < monotonic-time.Minute }
 
 // pause is how long the loop may sleep.
 func (l *loop) pause(now time.Time) time.Duration {

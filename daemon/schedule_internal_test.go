@@ -183,3 +183,28 @@ func (f hookFunc) Run(_ context.Context, _ hooks.Event, skip func(string) bool) 
 	f(skip)
 	return nil, nil
 }
+
+// TestSetBack: the exact wake-up is by the wall clock, which says nothing after
+// it was set back.
+func TestSetBack(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what            string
+		wall, monotonic time.Duration
+		want            bool
+	}{
+		{"both go on", time.Hour, time.Hour, false},
+		{"a second of difference is nothing", time.Hour - time.Second, time.Hour, false},
+		{"set back by an hour", time.Minute, 61 * time.Minute, true},
+		{"set back to before the last pass", -40 * 24 * time.Hour, time.Minute, true},
+		{"set forward, or the machine slept", 8 * time.Hour, time.Hour, false},
+	} {
+		if got := setBack(tt.wall, tt.monotonic); got != tt.want {
+			t.Errorf("%s: got %v", tt.what, got)
+		}
+	}
+	l := &loop{ended: time.Now(), next: time.Now().Add(time.Hour)}
+	if l.due(time.Now()) {
+		t.Error("a pass is due at once")
+	}
+}

@@ -95,8 +95,8 @@ func (a Ask) exempting() bool {
 
 // Next returns the earliest moment at which newOrder keeps within all limits,
 // and the name of the limit that decides it; the zero time and "" if that is
-// now. What the CA itself answered to such a request wins over its published
-// limits, with the name "rate-limited".
+// now. What the CA itself answered to such a request is one of them, with the
+// name RateLimited.
 func (b *Book) Next(a Ask, now time.Time) (at time.Time, by string) {
 	return b.Plan().Next(a, now)
 }
@@ -108,7 +108,6 @@ const RateLimited = "rate-limited"
 // none left; a bucket is never emptier than empty.
 func (b *Book) Take(a Ask, now time.Time) {
 	c := b.change(a.CA.Directory, now)
-	delete(c.refused, a.refusal())
 	a.spend(c, now)
 	b.bound(now)
 }

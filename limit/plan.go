@@ -28,12 +28,12 @@ func (p *Plan) Next(a Ask, now time.Time) (at time.Time, by string) {
 // Reserve is Next for a request that others follow: it takes the tokens of the
 // moment it returns, in the order of the calls.
 func (p *Plan) Reserve(a Ask, now time.Time) (at time.Time, by string) {
-	var deciding *config.Limit
+	var deciding config.Limit
 	var key string
-	at, by = p.decide(a, now, func(l config.Limit, k string) { deciding, key = &l, k })
+	at, by = p.decide(a, now, func(l config.Limit, k string) { deciding, key = l, k })
 	switch {
-	case deciding != nil:
-		p.take(a, *deciding, key, at) // the others refill until then
+	case deciding.Name != "":
+		p.take(a, deciding, key, at) // the others refill until then
 	case at.IsZero():
 		for _, l := range For(a.CA) {
 			if !a.spends(l) {
@@ -50,11 +50,9 @@ func (p *Plan) Reserve(a Ask, now time.Time) (at time.Time, by string) {
 // decide is Next; decides is called with each limit and key that decided so far.
 func (p *Plan) decide(a Ask, now time.Time, decides func(config.Limit, string)) (at time.Time, by string) {
 	if c := p.book.find(a.CA.Directory); c != nil {
-		if until, ok := c.refused[a.refusal()]; ok && !until.After(now.Add(2*maxWait)) {
-			if until.After(now) {
-				return until, RateLimited
-			}
-			return time.Time{}, ""
+		if until := c.refused[a.refusal()]; until.After(now) && !until.After(now.Add(2*maxWait)) {
+			at, by = until, RateLimited
+			decides(config.Limit{}, "")
 		}
 	}
 	for _, l := range For(a.CA) {

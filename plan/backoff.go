@@ -100,8 +100,13 @@ func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
 	switch {
 	case n.cause == CauseChanged:
 		until = got.Add(maxPause)
-	case n.cause == CauseExpiry && !n.due.After(got) && best.NotBefore.After(got.Add(-2*skew)):
-		until = got.Add(min(best.NotAfter.Sub(got)/2, maxPause))
+	case n.cause == CauseExpiry && !n.due.After(got) && issued(best).After(got.Add(-2*skew)):
+		// Due as soon as it was there: the CA's clock or ours is wrong by days.
+		left := best.NotAfter.Sub(got)
+		if left <= 0 {
+			left = best.NotAfter.Sub(best.NotBefore)
+		}
+		until = got.Add(min(max(left/2, minPause), maxPause))
 	}
 	if !until.After(p.Now) {
 		return time.Time{}

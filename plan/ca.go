@@ -44,7 +44,7 @@ func (p *planner) takeTurns(turns []turn) {
 func (p *planner) newOrders(t turn) (asks []limit.Ask, until time.Time) {
 	for _, ca := range t.want.cas {
 		open := p.Limits.Open(ca.Directory, p.Now)
-		if open.IsZero() || p.Force[t.Target] || t.Outlasts(open) {
+		if open.IsZero() || p.Force[t.Target] || t.TriesBefore(open, p.Now) {
 			asks = append(asks, limit.Ask{CA: ca.CA, Names: t.want.RequestNames, Renewal: p.hadFrom(t.want, ca), ARI: p.insideWindow(t, ca)})
 		} else if until.IsZero() || open.Before(until) {
 			until = open
@@ -149,12 +149,18 @@ func (p *planner) latest(best *state.Certificate) time.Time {
 // have it wait until at: its certificate would be about to expire by then. What
 // the CA itself said stands, but for a pause that somebody has ended.
 func (a *Action) MayExceed(at time.Time, by string) bool {
-	return a.Unpaused || a.Outlasts(at) && by != limit.RateLimited
+	return a.Unpaused || a.late(at) && by != limit.RateLimited
 }
 
-// Outlasts reports whether the target's certificate would be about to expire at a
-// moment until when a CA that does not work is to be left alone: then it is tried.
-func (a *Action) Outlasts(until time.Time) bool { return !a.Latest.IsZero() && until.After(a.Latest) }
+// TriesBefore reports whether the target tries a CA that does not work before
+// until, when that is to be left alone till then: it is at most a twentieth of
+// its certificate's lifetime, and until that is about to expire.
+func (a *Action) TriesBefore(until, now time.Time) bool {
+	return a.late(until) || a.patience > 0 && until.Sub(now) > a.patience
+}
+
+// late reports whether the target's certificate is about to expire at a moment.
+func (a *Action) late(at time.Time) bool { return !a.Latest.IsZero() && at.After(a.Latest) }
 
 // outlived reports whether an order is older than a certificate that was obtained
 // for its target since, from another CA for instance.

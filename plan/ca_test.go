@@ -229,3 +229,29 @@ func TestPausedName(t *testing.T) {
 		t.Errorf("forced: %s: %s, want to order", a.Kind, a.Reason)
 	}
 }
+
+// TestBrokenCAIsTried: a CA that does not work is tried all the same each
+// twentieth of a certificate's lifetime, and when that is about to expire.
+func TestBrokenCAIsTried(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		what          string
+		age, lifetime time.Duration
+		want          Kind
+	}{
+		{"months are left", 61 * day, 90 * day, Wait},
+		{"a twentieth of the lifetime is less than the hour until it may be tried", 12 * time.Hour, 18 * time.Hour, Order},
+		{"it ends within the hour", 90*day - 10*time.Minute, 90 * day, Order},
+		{"it has ended, and lived for hours", 19 * time.Hour, 18 * time.Hour, Order},
+		{"it has ended, and lived for months", 91 * day, 90 * day, Wait},
+	} {
+		ca := config.CA{Name: "le", Directory: le}
+		b := &limit.Book{}
+		b.Fault(ca.Directory, noon(), noon().Add(time.Hour))
+		in := Input{Settings: &config.Settings{CAs: []config.CA{ca}}, Targets: []*config.Target{target("x", "a.example.com")}, Limits: b,
+			State: snapshot("a.example.com=c1", cert("c1", "a.example.com", tt.age, tt.lifetime))}
+		if a := one(t, in); a.Kind != tt.want {
+			t.Errorf("%s: got %s, want %s", tt.what, brief(a), tt.want)
+		}
+	}
+}

@@ -190,6 +190,8 @@ func TestAgain(t *testing.T) {
 	wrongKey.KeyType = "rsa-2048"
 	revoked := cert("c1", a, 10*time.Minute, 90*day)
 	revoked.Revoked = true
+	ahead, far := cert("c1", a, 40*day, 47*day), cert("c1", a, 60*day, 47*day) // by a clock that is ahead
+	ahead.Created, far.Created = noon().Add(-11*time.Minute), noon().Add(-11*time.Minute)
 	for _, tt := range []struct {
 		name   string
 		cert   *state.Certificate
@@ -206,6 +208,10 @@ func TestAgain(t *testing.T) {
 		{"revoked", revoked, func(*Input, *state.Attempt) {}, "order revoked: certificate revoked", 0},
 		{"due when it came", cert("c1", a, time.Hour, 80*time.Minute), func(*Input, *state.Attempt) {},
 			"wait expiry cert=c1: expires in 20 minutes; renewal due since 2026-11-20 11:40Z; was obtained like this a short time ago, next attempt 12:05:00Z", 5 * time.Minute},
+		{"due when it came, for our clock is ahead", ahead, func(*Input, *state.Attempt) {},
+			"wait expiry cert=c1: expires in 7 days; renewal due since 2026-11-11 20:00Z; was obtained like this a short time ago, next attempt 2026-11-21 11:50Z", day - 10*time.Minute},
+		{"expired when it came, for our clock is far ahead", far, func(*Input, *state.Attempt) {},
+			"wait expiry cert=c1: expired 13 days ago; renewal due since 2026-10-22 20:00Z; was obtained like this a short time ago, next attempt 2026-11-21 11:50Z", day - 10*time.Minute},
 		{"due later than it came", cert("c1", a, 11*time.Minute, 20*time.Minute), func(*Input, *state.Attempt) {},
 			"order expiry cert=c1: expires in 9 minutes; renewal due since 2026-11-20 11:59Z", 0},
 		{"due, and older than the last success", cert("c1", a, 80*day, 90*day), func(*Input, *state.Attempt) {},

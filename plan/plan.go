@@ -166,7 +166,7 @@ func (p *planner) action(w *want) (a Action, best *state.Certificate) {
 	best = p.best(w)
 	a.Latest = p.latest(best)
 	if best != nil {
-		a.CertID, a.End = best.ID, best.NotAfter.UTC()
+		a.CertID, a.End, a.patience = best.ID, best.NotAfter.UTC(), best.NotAfter.Sub(best.NotBefore)/20
 		if p.linkable(best) {
 			a.Stale = slices.DeleteFunc(slices.Clone(a.Links), func(l string) bool { return p.State.Live[l] == best.ID })
 		}

@@ -101,5 +101,7 @@ type Action struct {
 	// CA's word of then is not heeded.
 	Unpaused bool
 
+	patience time.Duration // for how long a CA that does not work is left alone; 0 if that is up to it
+
 	need string // Reason without what is done about it
 }

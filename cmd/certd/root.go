@@ -88,7 +88,7 @@ live/<name>/ of the state directory and tells your servers to reload.`,
 	root.AddCommand(a.quickstartCommand(), a.wantCommand(), a.unwantCommand(), a.reconcileCommand(), a.planCommand(), a.statusCommand(),
 		a.cullCommand(), a.hooksCommand(), a.runCommand(), a.versionCommand())
 	root.AddCommand(a.redirectorCommand(), a.checkCommand(), a.doctorCommand(), a.metricsCommand(), a.snippetCommand())
-	root.AddCommand(a.accountCommand(), a.revokeCommand(), a.rollbackCommand(), a.tlsaCommand())
+	root.AddCommand(a.accountCommand(), a.revokeCommand(), a.rollbackCommand(), a.tlsaCommand(), a.simulateCommand())
 	root.Flags().Bool("version", false, "show the version")
 	helpCommands(root)
 	completeFlags(root)

@@ -77,6 +77,9 @@ func (p *Problem) Error() string {
 		part(p.Operation)
 	}
 	part(p.Identifier.Value)
+	if !strings.Contains(p.text(), p.Challenge) {
+		part(p.Challenge)
+	}
 	switch {
 	case p.Type != "" && p.Status >= 400:
 		part(fmt.Sprintf("%s (%d)", p.Type, p.Status))

@@ -79,10 +79,7 @@ func pausedBy(cause error, last state.Attempt) string {
 // proven, the last one last; failed is the one of now, if it was one. Each
 // attempt tries another one first.
 func (p *pass) failedChallenges(target, failed string) []string {
-	var types []string
-	if last := p.view.Snapshot.Attempts[target]; last.Digest == p.targets[target].Digest() {
-		types = strings.Fields(last.Challenges)
-	}
+	types := failedBefore(p.view.Snapshot, p.targets[target])
 	if !slices.Contains(issue.Preference(), failed) {
 		return types
 	}

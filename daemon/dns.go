@@ -2,13 +2,11 @@ package daemon
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"certd/challenge"
 	"certd/challenge/dnscheck"
 	"certd/config"
-	"certd/issue"
 )
 
 // sweepTime bounds the removal of DNS records that earlier runs left behind.
@@ -32,23 +30,10 @@ func newDNS(p *pass) *challenge.DNS {
 	return d
 }
 
-// dns01 is the solver of dns-01 for a target, nil if that is not for it: without
-// the method dns it takes a provider, or a wildcard, which nothing else proves.
-func (s *solvers) dns01(t *config.Target) issue.Solver {
+// dns01 is the solver of dns-01 for a target.
+func (s *solvers) dns01(t *config.Target) *challenge.DNS01 {
 	c := &t.Challenge
-	if c.Method != challenge.MethodDNS && c.DNSProvider == "" && !hasWildcard(t.RequestNames) {
-		return nil
-	}
 	return &challenge.DNS01{DNS: s.dns, Target: t.File, Provider: c.DNSProvider, EnvFile: c.DNSEnvFile, Delegate: c.Delegate, Env: c.Env}
-}
-
-func hasWildcard(names []string) bool {
-	for _, name := range names {
-		if strings.HasPrefix(name, "*.") {
-			return true
-		}
-	}
-	return false
 }
 
 // sweepRecords begins to remove DNS records that earlier runs left behind. The

@@ -44,7 +44,7 @@ func (p *pass) obtain(ctx context.Context, a plan.Action) (ca string, err error)
 // issue asks the CAs of a for the certificate, one after the other as long as
 // another one may do better.
 func (p *pass) issue(ctx context.Context, a plan.Action) (got *made, ca string, err error) {
-	if err := p.checkTarget(p.targets[a.Target]); err != nil {
+	if err := p.checkTarget(a); err != nil {
 		return nil, p.view.nickname(a.CA), err
 	}
 	var failed tries
@@ -159,7 +159,7 @@ func (p *pass) issuer(t *config.Target, client *caClient) (*issue.Issuer, error)
 	}
 	return &issue.Issuer{Client: client.Client, Solvers: solvers, Journal: p.Store, Keys: p.Store,
 		Progress: func(s issue.Step) { p.count.step(client.name, s.Target, s.Step); p.step(s) }, Timeout: p.OrderTimeout,
-		Authorized: p.count.authorized(client.name)}, nil
+		Authorized: p.count.authorized(client.name), Unusable: p.solvers.ways(t).Unusable}, nil
 }
 
 // store makes an accepted certificate durable.

@@ -79,16 +79,20 @@ func (p *pass) request(client *caClient, a plan.Action, profile string) issue.Re
 // sameCA reports whether two directory URLs are those of one CA.
 func sameCA(a, b string) bool { return state.CanonicalDirectory(a) == state.CanonicalDirectory(b) }
 
-// checkTarget looks at what a certificate of the target needs on this machine,
-// before an order is spent on it.
-func (p *pass) checkTarget(t *config.Target) error {
+// checkTarget looks at what a certificate for a needs on this machine, before an
+// order is spent on it.
+func (p *pass) checkTarget(a plan.Action) error {
+	t := p.targets[a.Target]
 	if err := p.checkKeyID(t); err != nil {
 		return err
 	}
 	if err := state.Files(t.Files).Check(); err != nil {
 		return &acme.Problem{Class: acme.ClassOperator, Err: fmt.Errorf("desired/%s: %w", t.File, err)}
 	}
-	return nil
+	if a.Open != nil { // it may have been proven already
+		return nil
+	}
+	return p.solvers.ways(t).check(t.RequestNames)
 }
 
 // checkKeyID makes sure that the key a target reuses is there before an order is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"sync"
 
 	"certd/acme"
 	"certd/challenge"
@@ -20,11 +21,13 @@ type solvers struct {
 	responder *challenge.Responder
 	alpn      *challenge.ALPNResponder
 	dns       *challenge.DNS
+	taker     func() taker // of challenge-dns-start; looked for once
 }
 
 func newSolvers(p *pass) *solvers {
 	s := &solvers{p: p, responder: p.Responder, alpn: challenge.NewALPNResponder()}
 	s.dns = newDNS(p)
+	s.taker = sync.OnceValue(func() taker { return dnsHooks(p.Hooks) })
 	if p.Hooks != nil {
 		s.dns.Hook = s.hook
 	}
@@ -44,11 +47,14 @@ func (s *solvers) close() {
 	}
 }
 
+// ways says how a target can be proven.
+func (s *solvers) ways(t *config.Target) Ways { return s.p.view.ways(t, s.taker()) }
+
 // forTarget returns the solvers by challenge type.
 func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issue.Solver, error) {
 	by := map[string]issue.Solver{}
-	if dns01 := s.dns01(t); dns01 != nil {
-		by[challenge.TypeDNS01] = dns01
+	if s.ways(t).How[challenge.TypeDNS01] != "" {
+		by[challenge.TypeDNS01] = s.dns01(t)
 	}
 	if t.Challenge.Method == challenge.MethodDNS {
 		return s.p.count.solvers(by), nil

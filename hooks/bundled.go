@@ -150,6 +150,16 @@ func managed(path string) bool {
 	return err == nil && hasMarker(have)
 }
 
+// mentionsWithin is how much of a hook's file Mentions reads, in bytes.
+const mentionsWithin = 1 << 20
+
+// Mentions reports whether text is in the hook's file, such as the name of an
+// event: a hook without it may still take the event, but probably does not.
+func (h Hook) Mentions(text string) bool {
+	have, err := readStart(h.Path, mentionsWithin)
+	return err == nil && bytes.Contains(have, []byte(text))
+}
+
 func hasMarker(data []byte) bool {
 	data = data[:min(len(data), markerWithin)]
 	return bytes.Contains(data, []byte(marker)) || bytes.Contains(data, []byte(acmetoolMarker))

@@ -70,7 +70,7 @@ func TestEightyColumns(t *testing.T) {
 	all := func(*config.Target) bool { return true }
 	for name, show := range map[string]func(*app){
 		"status": func(a *app) { a.printStatus(view.Status(), view) },
-		"plan":   func(a *app) { a.printPlan(view.Plan(all, false), now) },
+		"plan":   func(a *app) { a.printPlan(view.Plan(all, false), view) },
 	} {
 		var b strings.Builder
 		show(&app{streams: streams{out: &b}})

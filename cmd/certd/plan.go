@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"certd/config"
 	"certd/daemon"
+	"certd/hooks"
 	"certd/packaging"
 	"certd/plan"
 	"certd/state"
@@ -55,7 +58,7 @@ wait; when the next thing is due; and why. Changes nothing and asks no CA.`,
 			if format == "json" {
 				err = a.printJSON(planRows(actions))
 			} else {
-				a.printPlan(actions, view.Now)
+				a.printPlan(actions, view)
 			}
 			if err != nil {
 				return err
@@ -129,17 +132,30 @@ func planRows(actions []plan.Action) []planRow {
 }
 
 // printPlan is made for 80 columns: the names, what happens and when, and why,
-// below it if there is no room.
-func (a *app) printPlan(actions []plan.Action, now time.Time) {
+// below it if there is no room; and below that how what is ordered is proven.
+func (a *app) printPlan(actions []plan.Action, view *daemon.View) {
 	if len(actions) == 0 {
 		fmt.Fprintln(a.out, "nothing is wanted; certd want NAME adds the first target")
 		return
 	}
 	rows := [][]string{{"NAMES", "DO", "WHEN", "WHY"}}
-	for _, act := range actions {
-		rows = append(rows, []string{title(act.Names, act.Links, act.Target), string(act.Kind), when(act.At, now), act.Reason})
+	targets := make(map[string]*config.Target)
+	for _, t := range view.Targets.Targets {
+		targets[t.File] = t
 	}
-	a.table(rows, 36, wrapCell)
+	ways := view.Ways(&hooks.Runner{Dirs: a.hookDirs})
+	for _, act := range actions {
+		why := act.Reason
+		if t := targets[act.Target]; t != nil && act.Kind != plan.Keep && act.Kind != plan.Relink {
+			why += "\nproven by: " + ways(t).Say(t.RequestNames)
+		}
+		rows = append(rows, []string{title(act.Names, act.Links, act.Target), string(act.Kind), when(act.At, view.Now), why})
+	}
+	a.table(rows, 36, func(cell string, room int) (here string, below []string) {
+		cell, more, _ := strings.Cut(cell, "\n")
+		here, below = wrapCell(cell, room)
+		return here, append(below, wrap("    "+more, "    ")...)
+	})
 }
 
 // when says an instant as seen from now, such as "now", "in 12 days", "never".

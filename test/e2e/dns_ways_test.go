@@ -113,17 +113,19 @@ esac
 	wantNoRecord(t, b, s, "_acme-challenge.example.com")
 }
 
-// No hook is there: the error says what to do, and the CA is not asked to look.
+// No hook is there: the error says what to do, and no order is spent.
 func TestDNSByNobody(t *testing.T) {
 	t.Parallel()
 	b := startBIND(t, "")
 	ca := acmetest.StartT(t, acmetest.Options{Resolver: b.addr()})
 	s := dnsSite(t, b, ca, "")
 	r := s.must(1, "want", "*.example.com")
-	if !strings.Contains(r.out, "no hook handled challenge-dns-start; install one, or set request.challenge.dns-provider") {
+	if !strings.Contains(r.out, "dns-01: no provider set (request.challenge.dns-provider) and no challenge-dns-start hook") {
 		t.Errorf("the failure does not say what is missing: %v", r)
 	}
-	wantNoRecord(t, b, s, "_acme-challenge.example.com")
+	if n := acmetest.Count(ca.Requests(), "order"); n > 0 {
+		t.Errorf("%d requests for an order that nothing could prove", n)
+	}
 }
 
 // What is wrong with the provider is said with the name of the variable or file.

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Each fuzz target for FUZZTIME, two at a time. An input that fails is written
+# Each fuzz target for FUZZTIME, four at a time. An input that fails is written
 # to the package's testdata/fuzz by the go command: commit it with the mend.
 set -u
 cd "$(dirname "$0")/.."
-: "${GO:=go}" "${FUZZTIME:=30s}" "${FUZZJOBS:=2}"
+: "${GO:=go}" "${FUZZTIME:=30s}" "${FUZZJOBS:=4}"
 export GO FUZZTIME
 
 # count PASSED FAILED SKIPPED: for test.sh, which adds up.

@@ -16,7 +16,8 @@ const (
 )
 
 // readEnvFile returns the variables of a file as "NAME=value"; none for an empty
-// path. The file must belong to root or to this user, and to nobody else's eyes.
+// path. The file must belong to root or to this user; its group may read it, such
+// as that of a daemon that is not root, and nobody else.
 func readEnvFile(path string) ([]string, error) {
 	if path == "" {
 		return nil, nil
@@ -33,8 +34,8 @@ func readEnvFile(path string) ([]string, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a file", path)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s has credentials and mode %04o; run: chmod 0600 %s", path, info.Mode().Perm(), path)
+	if info.Mode().Perm()&0o037 != 0 {
+		return nil, fmt.Errorf("%s has credentials and mode %04o; run: chmod 0640 %s", path, info.Mode().Perm(), path)
 	}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok && sys.Uid != 0 && int(sys.Uid) != os.Geteuid() {
 		return nil, fmt.Errorf("%s belongs to user %d; it must be root's or that of certd's user (%d)", path, sys.Uid, os.Geteuid())

@@ -147,7 +147,7 @@ func (s *short) Write(p []byte) (int, error) {
 }
 
 // takeEnvFile takes a file that is there and that only root, or who owns the
-// state directory, can read. It is not opened: what it says is not for us.
+// state directory, can change, and not everybody can read. It is not opened: what it says is not for us.
 func takeEnvFile(_ context.Context, s *setup, answer string) (string, error) {
 	if answer == noEnvFile {
 		return answer, nil
@@ -164,8 +164,8 @@ func takeEnvFile(_ context.Context, s *setup, answer string) (string, error) {
 	if !info.Mode().IsRegular() {
 		return "", fmt.Errorf("%s is no file", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return "", fmt.Errorf("%s has credentials and mode %04o, others may read it; run: chmod 0600 %s", path, mode, path)
+	if mode := info.Mode().Perm(); mode&0o037 != 0 {
+		return "", fmt.Errorf("%s has credentials and mode %04o, others may read or change it; run: chmod 0600 %s", path, mode, path)
 	}
 	owners := []uint32{0, uint32(os.Geteuid())}
 	if state, err := os.Stat(s.store.Dir()); err == nil {
@@ -219,8 +219,8 @@ func (s *setup) dnsTodo() []string {
 		out = append(out, "Before the first certificate: "+dnsMissing)
 	}
 	info, err := os.Stat(s.image.readable(file))
-	if s.dnsForDaemon() && err == nil && ownerOf(info) == 0 {
-		out = append(out, "chown certd "+file)
+	if s.dnsForDaemon() && err == nil && ownerOf(info) == 0 && info.Mode().Perm()&0o040 == 0 {
+		out = append(out, "chgrp certd "+file+" && chmod 0640 "+file)
 		if s.image != "" {
 			out[len(out)-1] += " (there, once it runs and has that user)"
 		}

@@ -59,7 +59,7 @@ func TestQuickstartDNS(t *testing.T) {
 			d.reply("EXAMPLE_TOKEN API token", "dns.env"+enter)
 			d.reply("is no absolute path", "/missing.env"+enter)
 			d.reply("no such file", secrets+enter)
-			d.expect("others may read it; run: chmod 0600 " + secrets)
+			d.expect("others may read or change it; run: chmod 0600 " + secrets)
 			if err := os.Chmod(secrets, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +75,7 @@ func TestQuickstartDNS(t *testing.T) {
 				t.Fatalf("exit %d, want 0; it showed:\n%s", code, plainText(d.shown()))
 			}
 			shown := plainText(d.shown())
-			for _, want := range []string{"set by certd-dns", "want --no-reconcile www.example.com", "chown certd /dns.env"} {
+			for _, want := range []string{"set by certd-dns", "want www.example.com", "chgrp certd /dns.env && chmod 0640 /dns.env"} {
 				if !strings.Contains(shown, want) {
 					t.Errorf("it does not say %q:\n%s", want, shown)
 				}

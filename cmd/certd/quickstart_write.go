@@ -290,11 +290,7 @@ func (a *app) printRecord(s *setup, r *record) {
 	if s.image != "" {
 		when = ", once the system in " + string(s.image) + " runs"
 	}
-	want := "want www.example.com"
-	if s.dnsForDaemon() {
-		want = "want --no-reconcile www.example.com" // root's own pass would refuse the daemon's credentials
-	}
-	fmt.Fprintf(a.out, "\nNext%s:\n  %s %s\n  %s status\n", when, command, want, command)
+	fmt.Fprintf(a.out, "\nNext%s:\n  %s want www.example.com\n  %s status\n", when, command, command)
 	text := "Keys and certificates: " + dir + "/live/www.example.com/{privkey,fullchain}"
 	fmt.Fprintf(a.out, "\n%s\n", strings.Join(wrap(text, ""), "\n"))
 	if line := s.crontab(); line != "" {

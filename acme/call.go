@@ -90,12 +90,14 @@ func (k *call) answer(req *http.Request) (*answer, error) {
 		if k.members != nil {
 			var err error
 			if req, err = withMembers(req, c.key, k.members); err != nil {
+				c.nonces.put("")
 				return nil, &Problem{Class: ClassOperator, Detail: "cannot sign", Err: err}
 			}
 		}
 	}
 	a, err := k.send(req, k.request)
 	if err != nil {
+		c.nonces.put("")
 		return nil, err
 	}
 	k.last = a
@@ -110,13 +112,18 @@ func (k *call) answer(req *http.Request) (*answer, error) {
 
 // nonce answers a request for a nonce. A failing CA is asked up to
 // maxServerTries times more.
-func (k *call) nonce(req *http.Request) (*answer, error) {
-	if nonce := k.client.nonces.take(); nonce != "" {
+func (k *call) nonce(req *http.Request) (a *answer, err error) {
+	defer func() {
+		if err != nil {
+			k.client.nonces.put("") // no request follows
+		}
+	}()
+	if nonce := k.client.nonces.take(req.Context()); nonce != "" {
 		return &answer{status: http.StatusOK, header: http.Header{"Replay-Nonce": {nonce}}}, nil
 	}
 	r := request{name: "newNonce", op: "nonce"}
 	for try := 1; ; try++ {
-		a, err := k.send(req, r)
+		a, err = k.send(req, r)
 		if err != nil {
 			return nil, err
 		}

@@ -1,43 +1,86 @@
 package acme
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 const (
 	maxNonces   = 128 // kept: one for each of that many orders at once
 	maxNonceLen = 256 // bytes
 )
 
+// noncePatience is how long a request waits for the nonce of another's answer
+// before it asks for one of its own: with a CA close by there is one at once, and
+// with one far away as many nonces are asked for as requests are under way.
+const noncePatience = 100 * time.Millisecond
+
 // nonces keeps the anti-replay nonces that came with answers (RFC 8555 §6.5), so
 // that newNonce is asked only at the start. The newest is used first, because
 // CAs forget old ones.
 type nonces struct {
 	mu    sync.Mutex
-	stack []string // guarded by mu
+	stack []string      // guarded by mu
+	out   int           // guarded by mu: requests whose answers will bring one
+	back  chan struct{} // guarded by mu: closed when one has; nil while nobody waits
 }
 
-// put keeps nonce, unless it is not one (§6.5.1: invalid values are ignored).
+// put ends a request that take began, and keeps the nonce of its answer, unless it
+// is not one (§6.5.1: invalid values are ignored).
 func (n *nonces) put(nonce string) {
-	if !validNonce(nonce) {
-		return
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.stack) < maxNonces {
+	n.out = max(0, n.out-1)
+	if validNonce(nonce) && len(n.stack) < maxNonces {
 		n.stack = append(n.stack, nonce)
 	}
+	if n.back != nil {
+		close(n.back)
+		n.back = nil
+	}
 }
 
-// take returns the newest nonce and forgets it, or "" if there is none.
-func (n *nonces) take() string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.stack) == 0 {
+// take begins a request: it returns the newest nonce and forgets it, or "" if the
+// CA has to be asked for one, because no answer brings one within noncePatience.
+func (n *nonces) take(ctx context.Context) string {
+	patience := time.NewTimer(noncePatience)
+	defer patience.Stop()
+	for {
+		nonce, back := n.pop()
+		if back == nil {
+			return nonce
+		}
+		select {
+		case <-back:
+			continue
+		case <-patience.C:
+		case <-ctx.Done():
+		}
+		n.mu.Lock()
+		n.out = 1 // ours: what we waited for may be lost
+		n.mu.Unlock()
 		return ""
 	}
+}
+
+// pop returns the newest nonce, or "" if none will come by itself, or what to wait
+// for.
+func (n *nonces) pop() (nonce string, back <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	last := len(n.stack) - 1
-	nonce := n.stack[last]
-	n.stack = n.stack[:last]
-	return nonce
+	switch {
+	case last >= 0:
+		nonce, n.stack = n.stack[last], n.stack[:last]
+	case n.out > 0:
+		if n.back == nil {
+			n.back = make(chan struct{})
+		}
+		return "", n.back
+	}
+	n.out++
+	return nonce, nil
 }
 
 // clear forgets every nonce: the CA rejected one, and they are all older than

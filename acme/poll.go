@@ -19,8 +19,8 @@ const (
 
 	// Without Retry-After the first look comes after what the CA may have needed:
 	// some times as long as its answer took, and at least and at most this.
-	answersToWork = 10
-	leastWork     = 25 * time.Millisecond
+	answersToWork = 15
+	leastWork     = 40 * time.Millisecond
 	mostWork      = time.Second
 )
 

@@ -183,11 +183,11 @@ func TestNoncePool(t *testing.T) {
 	}
 	n.put("not a nonce")
 	n.put("")
-	if got, want := n.take(), fmt.Sprintf("n%d", maxNonces-1); got != want || len(n.stack) != maxNonces-1 {
+	if got, want := n.take(t.Context()), fmt.Sprintf("n%d", maxNonces-1); got != want || len(n.stack) != maxNonces-1 {
 		t.Errorf("took %q with %d left, want %q and %d", got, len(n.stack), want, maxNonces-1)
 	}
 	n.clear()
-	if got := n.take(); got != "" {
+	if got := n.take(t.Context()); got != "" {
 		t.Errorf("took %q from an empty pool", got)
 	}
 }
@@ -299,4 +299,37 @@ func TestPace(t *testing.T) {
 	if got := first(); got != mostWork {
 		t.Errorf("with a CA that answers in a minute it comes after %v, want %v", got, mostWork)
 	}
+}
+
+// TestNoncesAreShared: a request waits a moment for the nonce of another's answer,
+// and asks for one of its own if none comes.
+func TestNoncesAreShared(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n nonces
+		if got := n.take(t.Context()); got != "" {
+			t.Fatalf("a nonce %q out of nowhere", got)
+		}
+		got := make(chan string)
+		go func() { got <- n.take(t.Context()) }()
+		synctest.Wait()
+		n.put("first")
+		if nonce := <-got; nonce != "first" {
+			t.Errorf("the second request has the nonce %q, want that of the first one's answer", nonce)
+		}
+		begun := time.Now()
+		if nonce := n.take(t.Context()); nonce != "" || time.Since(begun) != noncePatience {
+			t.Errorf("without an answer: nonce %q after %v, want none after %v", nonce, time.Since(begun), noncePatience)
+		}
+		n.put("") // that one failed
+		begun = time.Now()
+		if nonce := n.take(t.Context()); nonce != "" || time.Since(begun) != 0 {
+			t.Errorf("after a failure: nonce %q after %v, want none at once, since nobody brings one", nonce, time.Since(begun))
+		}
+		stopped, stop := context.WithCancel(t.Context())
+		stop()
+		if n.take(stopped); time.Since(begun) != 0 {
+			t.Error("who is told to stop waits all the same")
+		}
+	})
 }

@@ -29,7 +29,7 @@ func TestBenchRuns(t *testing.T) {
 	if err := Run(t.Context(), o, &text); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
-	for _, want := range []string{"# Benchmarks", "| certd | 9.0 | 7.", "3 certificates:", "N = 1 |", "N = 20 |", "start in under 30 ms"} {
+	for _, want := range []string{"# Benchmarks", "| certd | 10.0 | 8.", "3 certificates:", "N = 1 |", "N = 20 |", "start in under 30 ms"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the page lacks %q", want)
 		}

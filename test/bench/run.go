@@ -212,6 +212,11 @@ func (m *match) idle(ctx context.Context, r *row, n int) error {
 	if err != nil {
 		return err
 	}
+	if r.asks { // and will not again for hours
+		if _, err := m.run(ctx, commands...); err != nil {
+			return err
+		}
+	}
 	var costs []cost
 	for runs := m.Runs; len(costs) < runs; {
 		c, err := m.run(ctx, commands...)

@@ -76,6 +76,7 @@ func (c *Client) parseAuthorization(a *answer, url string) (*Authorization, erro
 		if ch == nil {
 			continue
 		}
+		ch.Wildcard = w.Wildcard
 		if ch.Problem != nil {
 			ch.Problem.CA, ch.Problem.Operation = c.name, "authz"
 			ch.Problem.Identifier = id

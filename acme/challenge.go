@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	xacme "golang.org/x/crypto/acme"
@@ -14,6 +15,8 @@ const (
 	maxChallengeType = 64  // bytes
 	minToken         = 22  // characters: 128 bits (RFC 8555 §8.1)
 	maxToken         = 128
+	maxIssuerDomains = 10  // of a dns-persist-01 challenge
+	maxDomainName    = 253 // characters
 )
 
 // wireChallenge is RFC 8555 §7.1.5.
@@ -23,6 +26,8 @@ type wireChallenge struct {
 	Status Status          `json:"status"`
 	Token  json.RawMessage `json:"token"`
 	Error  *wireProblem    `json:"error"`
+
+	IssuerDomainNames json.RawMessage `json:"issuer-domain-names"` // of dns-persist-01
 }
 
 // ValidToken reports whether s is a challenge token (RFC 8555 §8.1): 22 to 128
@@ -97,6 +102,9 @@ func (c *Client) parseChallenge(raw json.RawMessage, base string) (*Challenge, e
 		return nil, nil
 	}
 	ch := &Challenge{Type: w.Type, URL: w.URL, Status: w.Status, Problem: w.Error.embedded()}
+	if ch.Type == "dns-persist-01" {
+		ch.IssuerDomains = issuerDomains(w.IssuerDomainNames)
+	}
 	if ch.Token, err = challengeToken(w.Token); err != nil && known {
 		return nil, err
 	}
@@ -106,6 +114,24 @@ func (c *Client) parseChallenge(raw json.RawMessage, base string) (*Challenge, e
 		}
 	}
 	return ch, nil
+}
+
+// issuerDomains reads the names a CA goes by in dns-persist-01 records: none if
+// they are malformed, since the challenge cannot be used then.
+func issuerDomains(raw json.RawMessage) []string {
+	var names []string
+	if len(raw) == 0 || json.Unmarshal(raw, &names) != nil || len(names) > maxIssuerDomains {
+		return nil
+	}
+	for i, name := range names {
+		name = strings.ToLower(name)
+		odd := func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '.') }
+		if name == "" || len(name) > maxDomainName || strings.ContainsFunc(name, odd) {
+			return nil
+		}
+		names[i] = name
+	}
+	return names
 }
 
 // challengeStatus reports whether s is a state of challenges (RFC 8555 §7.1.6).

@@ -3,6 +3,7 @@ package acme
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -189,14 +190,14 @@ func TestUnusualChallenges(t *testing.T) {
 	want := []Challenge{
 		{Type: "http-01"},
 		{Type: "http-01", Token: goodToken, KeyAuthorization: goodToken + "." + thumbprint},
-		{Type: "dns-persist-01"},
+		{Type: "dns-persist-01", IssuerDomains: []string{"x"}},
 		{Type: "device-attest-01"},
 		{Type: "new-02", Token: goodToken, KeyAuthorization: goodToken + "." + thumbprint},
 	}
 	for i := range want {
-		want[i].URL, want[i].Status = ca.URL+"/challenge/1", StatusPending
+		want[i].URL, want[i].Status, want[i].Wildcard = ca.URL+"/challenge/1", StatusPending, true
 	}
-	if !slices.Equal(z.Challenges, want) {
+	if !reflect.DeepEqual(z.Challenges, want) {
 		t.Errorf("got challenges %+v,\nwant %+v", z.Challenges, want)
 	}
 

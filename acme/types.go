@@ -100,7 +100,11 @@ type Challenge struct {
 	Token string
 	// KeyAuthorization is token "." thumbprint (§8.1), empty without a token.
 	KeyAuthorization string
-	Problem          *Problem // why the CA found it invalid; nil if it did not say
+	// IssuerDomains are names of the CA for the record of dns-persist-01, lower case,
+	// ten at most; empty for other types. Wildcard says that the authorization is for one.
+	IssuerDomains []string
+	Wildcard      bool
+	Problem       *Problem // why the CA found it invalid; nil if it did not say
 }
 
 // An OpenOrder is an order that was sent to a CA and is not finished: what the

@@ -18,7 +18,8 @@ import (
 // TypeDNS01 is the challenge type that is answered in a TXT record (RFC 8555 §8.4).
 const TypeDNS01 = "dns-01"
 
-// DNS01 answers dns-01 challenges of one target. DNS must be set. It matches
+// DNS01 answers dns-01 and, with a Label, dns-account-01 challenges of one target.
+// DNS must be set. It matches
 // issue.Solver, issue.Waiter and issue.Sequencer, and is safe for concurrent use.
 type DNS01 struct {
 	DNS      *DNS
@@ -27,6 +28,7 @@ type DNS01 struct {
 	EnvFile  string            // with the provider's credentials; empty means that it needs none
 	Delegate string            // name of the records, for which "_acme-challenge" and each name is an alias; empty means that the DNS tells
 	Env      map[string]string // environment of hooks
+	Label    string            // in front of "_acme-challenge": the AccountLabel of dns-account-01; empty means dns-01
 
 	mu   sync.Mutex
 	held map[string]*held // by token, from Present to CleanUp
@@ -110,17 +112,24 @@ func (d *DNS01) record(ctx context.Context, id acme.Identifier, ch acme.Challeng
 	if r.Name = strings.ToLower(strings.TrimSuffix(d.Delegate, ".")); r.Name != "" {
 		return r, nil
 	}
-	end, err := d.DNS.Checker.Follow(ctx, recordName(r.Domain))
+	end, err := d.DNS.Checker.Follow(ctx, d.recordName(r.Domain))
 	if err != nil && (!d.DNS.NoWait || ctx.Err() != nil) {
 		return r, err
 	}
 	if r.Name = end; err != nil {
-		r.Name = recordName(r.Domain)
+		r.Name = d.recordName(r.Domain)
 	}
 	return r, nil
 }
 
-func recordName(domain string) string { return "_acme-challenge." + domain }
+// recordName is where the CA looks for the record (RFC 8555 §8.4).
+func (d *DNS01) recordName(domain string) string {
+	name := "_acme-challenge." + domain
+	if d.Label != "" {
+		name = d.Label + "." + name
+	}
+	return name
+}
 
 // dnsValue is the content of the TXT record (RFC 8555 §8.4).
 func dnsValue(ch acme.Challenge) string {
@@ -163,7 +172,7 @@ func (d *DNS01) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge)
 	if h == nil || d.DNS.NoWait {
 		return nil
 	}
-	name := recordName(h.record.Domain)
+	name := d.recordName(h.record.Domain)
 	if d.Delegate != "" && !d.DNS.Checker.Only {
 		if err := d.DNS.checkAlias(ctx, name, h.record.Name); err != nil {
 			return err

@@ -325,6 +325,14 @@ func (s *countedSolver) Sequence(ctx context.Context) (queue string, pause time.
 	return "", 0
 }
 
+// Prepared implements issue.Preparer.
+func (s *countedSolver) Prepared(ctx context.Context, id acme.Identifier, ch acme.Challenge) error {
+	if q, ok := s.Solver.(issue.Preparer); ok {
+		return q.Prepared(ctx, id, ch)
+	}
+	return nil
+}
+
 // Wait implements issue.Waiter.
 func (s *countedSolver) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge) error {
 	waiter, ok := s.Solver.(issue.Waiter)

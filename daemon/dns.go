@@ -7,6 +7,8 @@ import (
 	"certd/challenge"
 	"certd/challenge/dnscheck"
 	"certd/config"
+	"certd/issue"
+	"certd/plan"
 )
 
 // sweepTime bounds the removal of DNS records that earlier runs left behind.
@@ -28,6 +30,36 @@ func newDNS(p *pass) *challenge.DNS {
 		d.Helper.Resolvers = []string{c.Resolver}
 	}
 	return d
+}
+
+// inDNS adds the solvers of challenges in the DNS for a target to by.
+func (s *solvers) inDNS(t *config.Target, client *caClient, by map[string]issue.Solver) {
+	how := s.ways(t).How
+	if how[challenge.TypeDNS01] != "" {
+		by[challenge.TypeDNS01] = s.dns01(t)
+	}
+	if how[challenge.TypeDNSAccount01] != "" {
+		account := s.dns01(t)
+		account.Label = challenge.AccountLabel(client.kid)
+		by[challenge.TypeDNSAccount01] = account
+	}
+	by[challenge.TypeDNSPersist01] = &challenge.Persist{Checker: s.dns.Checker, Account: client.kid}
+}
+
+// persisted reports whether a TXT record that stays lets one of the CAs of a
+// issue for name. Which names those CAs go by they only say with an order.
+func (p *pass) persisted(ctx context.Context, a plan.Action, name string) bool {
+	for _, directory := range a.CAs {
+		account, err := p.Store.Account(directory)
+		if err != nil || account.URL == "" {
+			continue
+		}
+		look := &challenge.Persist{Checker: p.solvers.dns.Checker, Account: account.URL}
+		if look.Check(ctx, name, nil, isWildcard(name)) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // dns01 is the solver of dns-01 for a target.

@@ -44,7 +44,7 @@ func (p *pass) obtain(ctx context.Context, a plan.Action) (ca string, err error)
 // issue asks the CAs of a for the certificate, one after the other as long as
 // another one may do better.
 func (p *pass) issue(ctx context.Context, a plan.Action) (got *made, ca string, err error) {
-	if err := p.checkTarget(a); err != nil {
+	if err := p.checkTarget(ctx, a); err != nil {
 		return nil, p.view.nickname(a.CA), err
 	}
 	var failed tries

@@ -81,7 +81,7 @@ func sameCA(a, b string) bool { return state.CanonicalDirectory(a) == state.Cano
 
 // checkTarget looks at what a certificate for a needs on this machine, before an
 // order is spent on it.
-func (p *pass) checkTarget(a plan.Action) error {
+func (p *pass) checkTarget(ctx context.Context, a plan.Action) error {
 	t := p.targets[a.Target]
 	if err := p.checkKeyID(t); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (p *pass) checkTarget(a plan.Action) error {
 	if a.Open != nil { // it may have been proven already
 		return nil
 	}
-	return p.solvers.ways(t).check(t.RequestNames)
+	return p.solvers.ways(t).check(t.RequestNames, func(name string) bool { return p.persisted(ctx, a, name) })
 }
 
 // checkKeyID makes sure that the key a target reuses is there before an order is

@@ -53,9 +53,7 @@ func (s *solvers) ways(t *config.Target) Ways { return s.p.view.ways(t, s.taker(
 // forTarget returns the solvers by challenge type.
 func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issue.Solver, error) {
 	by := map[string]issue.Solver{}
-	if s.ways(t).How[challenge.TypeDNS01] != "" {
-		by[challenge.TypeDNS01] = s.dns01(t)
-	}
+	s.inDNS(t, client, by)
 	if t.Challenge.Method == challenge.MethodDNS {
 		return s.p.count.solvers(by), nil
 	}

@@ -46,6 +46,10 @@ func (v *View) ways(t *config.Target, taker taker) Ways {
 		w.Unusable[challenge.TypeTLSALPN01] = fmt.Sprintf("the method %s leaves port %d alone", c.Method, settings.TLSPort)
 	}
 	w.How[challenge.TypeDNS01], w.Unusable[challenge.TypeDNS01] = howDNS(t, taker)
+	if c.DNSProvider != "" { // hooks only know dns-01
+		w.How[challenge.TypeDNSAccount01] = "dns-account-01"
+	}
+	w.Unusable[challenge.TypeDNSPersist01] = "its TXT record is not there (certd doctor shows it)"
 	for _, kind := range issue.Preference() {
 		if w.How[kind] == "" {
 			delete(w.How, kind)
@@ -208,8 +212,11 @@ func (w Ways) reasons(name string) string {
 	var texts []string
 	for _, kind := range issue.Preference() {
 		why := cannot(kind, name)
-		if why == "" {
+		switch {
+		case why == "":
 			why = w.Unusable[kind]
+		case kind == challenge.TypeDNSAccount01 || kind == challenge.TypeDNSPersist01:
+			why = "" // as for dns-01
 		}
 		if why != "" {
 			texts = append(texts, kind+": "+why)
@@ -218,10 +225,11 @@ func (w Ways) reasons(name string) string {
 	return strings.Join(texts, "; ")
 }
 
-// check refuses names that nothing here can prove, before an order is spent on them.
-func (w Ways) check(names []string) error {
+// check refuses names that nothing can prove, before an order is spent on them;
+// persisted is asked whether dns-persist-01 does.
+func (w Ways) check(names []string, persisted func(name string) bool) error {
 	for _, name := range names {
-		if len(w.of(name)) == 0 {
+		if len(w.of(name)) == 0 && (cannot(challenge.TypeDNSPersist01, name) != "" || !persisted(name)) {
 			return &acme.Problem{Operation: "authz", Class: acme.ClassOperator, Identifier: acme.NewIdentifier(name),
 				Detail: "no way to prove it: " + w.reasons(name) + "; see docs/challenges.md"}
 		}

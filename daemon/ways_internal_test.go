@@ -31,7 +31,7 @@ func TestWays(t *testing.T) {
 		{about: "a hook that does not is not asked", names: "a.test", taker: maybe,
 			says: "http-01 by files, :402 or :80, then tls-alpn-01 on :443"},
 		{about: "a provider comes last", names: "a.test", conf: config.Challenge{DNSProvider: "gandi"},
-			says: "http-01 by files, :402 or :80, then tls-alpn-01 on :443, then dns-01 by gandi"},
+			says: "http-01 by files, :402 or :80, then tls-alpn-01 on :443, then dns-01 by gandi, then dns-account-01"},
 		{about: "what failed comes last", names: "a.test", conf: config.Challenge{Method: "listen"}, failed: "http-01",
 			says: "tls-alpn-01 on :443, then http-01 on :80 (failed before)"},
 		{about: "all failed: the one that did so longest ago comes first", names: "a.test", conf: config.Challenge{Method: "listen"}, failed: "tls-alpn-01 http-01",
@@ -42,18 +42,18 @@ func TestWays(t *testing.T) {
 			says: "http-01 on 192.0.2.1:80, then tls-alpn-01 on [::1]:8443"},
 		{about: "the method hook", names: "a.test", conf: config.Challenge{Method: "hook"}, says: "http-01 by hooks"},
 		{about: "a wildcard beside its name", names: "a.test *.a.test", conf: config.Challenge{Method: "webroot", DNSProvider: "gandi"},
-			says: "a.test: webroot, then dns-01 by gandi; *.a.test: dns-01 by gandi"},
+			says: "a.test: webroot, then dns-01 by gandi, then dns-account-01; *.a.test: dns-01 by gandi, then dns-account-01"},
 		{about: "a wildcard and any hook", names: "*.a.test", conf: config.Challenge{Method: "proxy"}, taker: maybe, says: "dns-01 by hooks"},
 		{about: "an address beside names", names: "a.test b.test c.test 192.0.2.1", conf: config.Challenge{Method: "webroot", DNSProvider: "gandi"},
-			says: "a.test and others: webroot, then dns-01 by gandi; 192.0.2.1: webroot"},
+			says: "a.test and others: webroot, then dns-01 by gandi, then dns-account-01; 192.0.2.1: webroot"},
 		{about: "a wildcard without a way", names: "*.a.test", conf: config.Challenge{Method: "webroot"},
-			says:   "no way: http-01: it cannot prove a wildcard; tls-alpn-01: it cannot prove a wildcard; dns-01: no provider set (request.challenge.dns-provider) and no challenge-dns-start hook",
+			says:   "no way: http-01: it cannot prove a wildcard; tls-alpn-01: it cannot prove a wildcard; dns-01: no provider set (request.challenge.dns-provider) and no challenge-dns-start hook; dns-persist-01: its TXT record is not there (certd doctor shows it)",
 			refuse: "no way to prove it: http-01: it cannot prove a wildcard; tls-alpn-01: it cannot prove a wildcard; dns-01: no provider set"},
 		{about: "an address by DNS", names: "2001:db8::1", conf: config.Challenge{Method: "dns", DNSProvider: "gandi"},
 			says:   "no way: http-01: the method is dns; tls-alpn-01: the method is dns; dns-01: it cannot prove an IP address",
 			refuse: "dns-01: it cannot prove an IP address"},
 		{about: "the method dns and nobody", names: "a.test", conf: config.Challenge{Method: "dns"},
-			says:   "no way: http-01: the method is dns; tls-alpn-01: the method is dns; dns-01: no provider set (request.challenge.dns-provider) and no challenge-dns-start hook",
+			says:   "no way: http-01: the method is dns; tls-alpn-01: the method is dns; dns-01: no provider set (request.challenge.dns-provider) and no challenge-dns-start hook; dns-persist-01: its TXT record is not there (certd doctor shows it)",
 			refuse: "dns-01: no provider set"},
 	} {
 		target := &config.Target{File: "x", RequestNames: strings.Fields(tt.names), Challenge: tt.conf}
@@ -64,7 +64,7 @@ func TestWays(t *testing.T) {
 		if got := w.Say(target.RequestNames); got != tt.says {
 			t.Errorf("%s: certd says\n%q, want\n%q", tt.about, got, tt.says)
 		}
-		err := w.check(target.RequestNames)
+		err := w.check(target.RequestNames, func(string) bool { return false })
 		if (err != nil) != (tt.refuse != "") || err != nil && !strings.Contains(err.Error(), tt.refuse) {
 			t.Errorf("%s: before an order the error is %v, want %q", tt.about, err, tt.refuse)
 		}

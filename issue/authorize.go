@@ -14,14 +14,15 @@ import (
 
 // A proof is one authorization of an order on its way to valid.
 type proof struct {
-	name    acme.Identifier // as wanted, with "*."
-	authz   *acme.Authorization
-	ch      acme.Challenge
-	solver  Solver    // of ch; nil if the CA is at another challenge already
-	ways    []way     // what else can be tried if ch cannot be presented or seen, best first
-	pending bool      // ch has to be answered
-	err     error     // of the answer
-	pollAt  time.Time // when the CA wants to be asked for its verdict; may be zero
+	name       acme.Identifier // as wanted, with "*."
+	authz      *acme.Authorization
+	ch         acme.Challenge
+	solver     Solver    // of ch; nil if the CA is at another challenge already
+	ways       []way     // what else can be tried if ch cannot be presented or seen, best first
+	pending    bool      // ch has to be answered
+	unprepared []string  // ways that were passed over, and why
+	err        error     // of the answer
+	pollAt     time.Time // when the CA wants to be asked for its verdict; may be zero
 }
 
 // A way is one challenge of an authorization that can be answered.
@@ -31,7 +32,9 @@ type way struct {
 }
 
 // Preference is the order in which challenge types are chosen.
-func Preference() []string { return []string{"http-01", "tls-alpn-01", "dns-01"} }
+func Preference() []string {
+	return []string{"http-01", "tls-alpn-01", "dns-01", "dns-account-01", "dns-persist-01"}
+}
 
 // preference is Preference with what has failed before at the end, so that each
 // gets its turn.
@@ -102,7 +105,7 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 	todo := slices.DeleteFunc(slices.Clone(all), r.proven)
 	var errs []error
 	for _, p := range todo {
-		if err := r.choose(p); err != nil {
+		if err := r.choose(ctx, p); err != nil {
 			errs = append(errs, hopeless{err})
 		}
 	}
@@ -129,7 +132,7 @@ func (r *run) proven(p *proof) bool {
 }
 
 // choose picks the challenge of p, and refuses an authorization that ended.
-func (r *run) choose(p *proof) error {
+func (r *run) choose(ctx context.Context, p *proof) error {
 	if p.authz.Status != acme.StatusPending {
 		return r.ended(p)
 	}
@@ -147,20 +150,27 @@ func (r *run) choose(p *proof) error {
 			}
 		}
 	}
-	if p.next() {
+	if p.next(ctx) {
 		return nil
 	}
 	return r.problem(acme.ClassOperator, p.name, errors.New(r.noWay(p)))
 }
 
-// next takes up the next way, and reports whether there is one.
-func (p *proof) next() bool {
-	if len(p.ways) == 0 {
-		return false
+// next takes up the next way that is prepared, and reports whether there is one.
+func (p *proof) next(ctx context.Context) bool {
+	for len(p.ways) > 0 {
+		first := p.ways[0]
+		p.ways = p.ways[1:]
+		if prepared, ok := first.solver.(Preparer); ok {
+			if err := prepared.Prepared(ctx, p.authz.Identifier, first.ch); err != nil {
+				p.unprepared = append(p.unprepared, first.ch.Type+": "+acme.Sanitize(err.Error()))
+				continue
+			}
+		}
+		p.ch, p.solver, p.pending = first.ch, first.solver, true
+		return true
 	}
-	p.ch, p.solver, p.pending = p.ways[0].ch, p.ways[0].solver, true
-	p.ways = p.ways[1:]
-	return true
+	return false
 }
 
 // noWay says why no challenge of p can be answered: what is offered, and why
@@ -173,12 +183,12 @@ func (r *run) noWay(p *proof) string {
 			s += "; " + kind + ": " + why
 		}
 	}
-	return s
+	return strings.Join(append([]string{s}, p.unprepared...), "; ")
 }
 
 // solver returns what can present ch, nil if nothing can.
 func (r *run) solver(ch acme.Challenge) Solver {
-	if ch.KeyAuthorization == "" {
+	if ch.KeyAuthorization == "" && len(ch.IssuerDomains) == 0 {
 		return nil
 	}
 	return r.Solvers[ch.Type]

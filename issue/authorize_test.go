@@ -54,7 +54,7 @@ func TestChoose(t *testing.T) {
 				name:  acme.NewIdentifier("a.example.com"),
 				authz: &acme.Authorization{Status: pending, Identifier: acme.NewIdentifier("a.example.com"), Challenges: tt.offered},
 			}
-			err := r.choose(p)
+			err := r.choose(t.Context(), p)
 			if tt.words != "" {
 				if acme.ClassOf(err) != acme.ClassOperator || !strings.Contains(err.Error(), tt.words) {
 					t.Errorf("the error is %v, want it to say %q", err, tt.words)
@@ -85,7 +85,7 @@ func TestEndedAuthorizations(t *testing.T) {
 	}
 	for _, tt := range tests {
 		r := &run{Issuer: &Issuer{}}
-		err := r.choose(&proof{
+		err := r.choose(t.Context(), &proof{
 			name: acme.NewIdentifier("*.example.com"),
 			authz: &acme.Authorization{
 				Status: tt.status, Identifier: acme.NewIdentifier("example.com"), Wildcard: true,

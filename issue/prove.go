@@ -123,7 +123,7 @@ func (r *run) another(ctx context.Context, p *proof) bool {
 		return false
 	}
 	r.cleanUp(ctx, []*proof{p})
-	return p.next()
+	return p.next(ctx)
 }
 
 func (r *run) selfTest(ctx context.Context, p *proof) error {

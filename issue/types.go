@@ -34,6 +34,13 @@ type Sequencer interface {
 	Sequence(ctx context.Context) (queue string, pause time.Duration)
 }
 
+// A Preparer is a Solver that presents nothing: what the CA looks for must be
+// there already. Prepared returns nil if it is; else the next way is taken. It is
+// called before Present.
+type Preparer interface {
+	Prepared(ctx context.Context, id acme.Identifier, ch acme.Challenge) error
+}
+
 // A Journal makes orders survive the process. Every method returns only once the
 // record is durable.
 type Journal interface {

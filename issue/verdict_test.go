@@ -47,7 +47,7 @@ func TestChallengeThatIsPendingAgain(t *testing.T) {
 		req := b.request("a.example.com")
 		if failures > 1 {
 			err := b.fail(b.issuer(), t.Context(), req, acme.ClassName)
-			if n := b.count("challenge"); n != 2 || !strings.Contains(err.Error(), "a.example.com: connection (403): nobody is there") {
+			if n := b.count("challenge"); n != 2 || !strings.Contains(err.Error(), "a.example.com: http-01: connection (403): nobody is there") {
 				t.Errorf("after %d answers the error is %v, want two answers and the CA's words", n, err)
 			}
 			if _, kept := b.disk.open(); !kept {

@@ -40,7 +40,9 @@ func limitSources() []string { return []string{"local", "retry_after"} }
 
 func authorizationOutcomes() []string { return []string{"valid", "reused", "invalid", "expired"} }
 
-func challengeTypes() []string { return []string{"http-01", "tls-alpn-01", "dns-01"} }
+func challengeTypes() []string {
+	return []string{"http-01", "tls-alpn-01", "dns-01", "dns-account-01", "dns-persist-01"}
+}
 
 func requestResults() []string { return []string{"served", "unknown", "bad_request", "store_error"} }
 

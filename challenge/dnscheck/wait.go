@@ -202,6 +202,16 @@ func (c *Checker) public(name string, values []string) func(context.Context) err
 	}
 }
 
+// Texts are the TXT records that a resolver has for name, aliases followed; none
+// if there is no such name.
+func (c *Checker) Texts(ctx context.Context, name string) ([]string, error) {
+	m, err := c.resolve(ctx, dns.CanonicalName(name), dns.TypeTXT)
+	if err != nil {
+		return nil, err
+	}
+	return texts(m), nil
+}
+
 // brief joins a few of many texts.
 func brief(all []string) string {
 	const most = 4

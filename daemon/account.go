@@ -79,7 +79,7 @@ func (c *clients) settle(ctx context.Context, ca config.CA, a *state.Account) (*
 	if a.Next == nil {
 		return a, nil
 	}
-	has, err := c.hasKey(ctx, ca, a.Next, a.URL)
+	has, err := c.tookKey(ctx, ca, a)
 	if err != nil {
 		return nil, err
 	}
@@ -92,6 +92,25 @@ func (c *clients) settle(ctx context.Context, ca config.CA, a *state.Account) (*
 		c.p.Log.Info("the CA has the new account key", "ca", ca.Name, "account", now.ID)
 	}
 	return now, err
+}
+
+// tookKey reports whether the CA has the key that the account was about to get. An
+// account that was deactivated since is not found by it either (RFC 8555 §7.3.6);
+// but then its old key is that of none.
+func (c *clients) tookKey(ctx context.Context, ca config.CA, a *state.Account) (bool, error) {
+	has, err := c.hasKey(ctx, ca, a.Next, a.URL)
+	if !isType(err, "unauthorized") {
+		return has, err
+	}
+	client, oldErr := c.open(ca, a.Key, "")
+	if oldErr != nil {
+		return false, err
+	}
+	defer client.Close()
+	if _, oldErr = client.FindAccount(ctx); !errors.Is(oldErr, acme.ErrNoAccount) {
+		return false, err
+	}
+	return true, nil
 }
 
 // hasKey reports whether key is that of the account with this URL, to the CA.
@@ -143,7 +162,7 @@ func (a *CAAccount) Rollover(ctx context.Context, t config.KeyType) error {
 		}
 	}
 	if err := a.client.Rollover(ctx, a.State.Next); err != nil {
-		has, lookErr := a.c.hasKey(ctx, a.ca, a.State.Next, a.State.URL)
+		has, lookErr := a.c.tookKey(ctx, a.ca, a.State)
 		switch {
 		case has:
 		case lookErr == nil && refused(err):

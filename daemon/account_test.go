@@ -153,6 +153,47 @@ func begin(t *testing.T, dir string, ca *acmetest.FaultyCA, reached bool) {
 	}
 }
 
+// TestRolloverCutOffThenDeactivated: the CA took the new key and the run was
+// killed, and then the account was ended from elsewhere. It can be put away, and
+// another one made.
+func TestRolloverCutOffThenDeactivated(t *testing.T) {
+	t.Parallel()
+	for _, reached := range []bool{false, true} {
+		dir, ca := t.TempDir(), acmetest.StartFaulty(t)
+		what := fmt.Sprintf("the CA has the new key: %v", reached)
+		configureFault(t, dir, ca)
+		issued(t, dir, ca, what)
+		begin(t, dir, ca, reached)
+		store, err := state.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		account, err := store.Account(ca.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := account.Key
+		if reached {
+			key = account.Next
+		}
+		client, err := acme.New(acme.Options{Directory: ca.URL(), Key: key, KID: account.URL, RootsPEM: ca.RootsPEM()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = client.Deactivate(t.Context())
+		client.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := withAccount(t, dir, func(a *daemon.CAAccount) error { return a.Deactivate(t.Context()) }); err != nil {
+			t.Fatalf("%s: the account cannot be put away: %v", what, err)
+		}
+		if res := pass(t, dir, daemon.Options{Force: true}).Results[0]; res.Outcome != daemon.Issued || ca.Accounts() != 2 {
+			t.Errorf("%s: the next order: %s, %v, with %d accounts; want it with another account", what, res.Outcome, res.Err, ca.Accounts())
+		}
+	}
+}
+
 func TestDeactivate(t *testing.T) {
 	t.Parallel()
 	dir, ca := t.TempDir(), acmetest.StartFaulty(t, acmetest.Lose("account").Nth(2)) // the answer to the deactivation

@@ -26,7 +26,7 @@ func (p *pass) trial(ctx context.Context, a plan.Action, ca config.CA) error {
 		return nil
 	}
 	staging, ok := p.view.Settings.StagingOf(ca)
-	if !ok {
+	if !ok || last.Failures%trialTurns == 0 || expiring(a, time.Now()) {
 		return nil
 	}
 	p.Log.Info("trying at the staging directory first, as the last attempt failed", "target", a.Target, "ca", staging.Name)
@@ -43,6 +43,12 @@ func (p *pass) trial(ctx context.Context, a plan.Action, ca config.CA) error {
 	p.Log.Warn("no trial at the staging directory", "target", a.Target, "ca", staging.Name, "err", firstLine(err).Error())
 	return nil
 }
+
+// trialTurns is of how many attempts in a row, while they fail, one goes without a trial.
+const trialTurns = 4
+
+// expiring reports whether the certificate that a target has leaves no time for trials.
+func expiring(a plan.Action, now time.Time) bool { return !a.End.IsZero() && now.After(a.Latest) }
 
 // rehearse obtains a certificate and keeps nothing of it.
 func (p *pass) rehearse(ctx context.Context, a plan.Action, staging config.CA) error {

@@ -66,7 +66,7 @@ func step(failures int, pauses ...time.Duration) time.Duration {
 // own patience and not the CA's, but for a pause: whoever forces it has acted.
 func (p *planner) waiting(w *want) time.Time {
 	last, ok := p.State.Attempts[w.File]
-	if !ok || last.Digest != w.Digest() || (p.Force[w.File] && (last.Class != string(acme.ClassWait) || last.Paused != "")) {
+	if !ok || last.Digest != w.digest() || (p.Force[w.File] && (last.Class != string(acme.ClassWait) || last.Paused != "")) {
 		return time.Time{}
 	}
 	until := last.NextAttempt
@@ -92,7 +92,7 @@ func (p *planner) waiting(w *want) time.Time {
 func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
 	last, ok := p.State.Attempts[w.File]
 	success := ok && last.Failures == 0 && last.Class == "" && !last.LastAttempt.IsZero() && !last.LastAttempt.After(p.Now)
-	if !success || last.Digest != w.Digest() || !w.asks(last.CA) || p.Force[w.File] {
+	if !success || last.Digest != w.digest() || !w.asks(last.CA) || p.Force[w.File] {
 		return time.Time{}
 	}
 	got := last.LastAttempt

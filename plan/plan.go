@@ -44,6 +44,16 @@ type want struct {
 	*config.Target
 	cas []resolved // those that are known, in order of preference
 	err error      // why no CA is known; nil if one is
+
+	hash string // Digest, once it was needed
+}
+
+// digest is the target's Digest.
+func (w *want) digest() string {
+	if w.hash == "" {
+		w.hash = w.Digest()
+	}
+	return w.hash
 }
 
 // Compute returns what is to be done for each target, by file. It is pure:

@@ -52,7 +52,10 @@ func (w *world) describe(id int32, target *config.Target, in *state.Snapshot) {
 		}
 	}
 	if t.tried {
-		at := state.Attempt{Target: target.File, Digest: target.Digest(), CA: w.o.CA.Directory, Account: account, Failures: int(t.failures), Class: string(t.class), LastAttempt: w.at(t.last)}
+		if t.digest == "" {
+			t.digest = target.Digest()
+		}
+		at := state.Attempt{Target: target.File, Digest: t.digest, CA: w.o.CA.Directory, Account: account, Failures: int(t.failures), Class: string(t.class), LastAttempt: w.at(t.last)}
 		if t.failures > 0 {
 			at.NextAttempt = w.at(t.next)
 		}

@@ -59,6 +59,7 @@ type target struct {
 	recall int32 // the recall that its certificate is in, from 1; 0 without
 
 	tried      bool // there was an attempt
+	digest     string
 	failures   int32
 	class      acme.Class
 	last, next int64 // attempts, by this machine's clock
@@ -139,17 +140,30 @@ func (w *world) turn(at int64) {
 			w.recall(w.o.Recalls[e.id])
 		}
 	}
-	var next []int32
-	for free := w.o.Parallel - w.busy; free > 0 && len(w.ready) > 0; free-- {
-		next = append(next, w.ready[0])
-		w.targets[w.ready[0]].queued = false
-		w.ready = w.ready[1:]
+	w.decide(due, false)
+	for len(w.ready) > 0 && w.busy < w.room() {
+		n := min(w.room()-w.busy, len(w.ready))
+		next := w.ready[:n:n]
+		w.ready = w.ready[n:]
+		for _, id := range next {
+			w.targets[id].queued = false
+		}
+		w.decide(next, true)
 	}
-	w.decide(append(next, due...))
 }
 
-// decide asks the planner about targets, and does what it says.
-func (w *world) decide(ids []int32) {
+// room is how many orders may be under way: one while that tries whether a CA
+// that was out of order works again.
+func (w *world) room() int {
+	if w.book.HalfOpen(w.o.CA.Directory, w.clock(w.now)) {
+		return 1
+	}
+	return w.o.Parallel
+}
+
+// decide asks the planner about targets, and does what it says. An order has to
+// wait its turn, unless it had that already.
+func (w *world) decide(ids []int32, turn bool) {
 	if len(ids) == 0 {
 		return
 	}
@@ -164,7 +178,7 @@ func (w *world) decide(ids []int32) {
 			}
 			t.due = w.shown(a.At)
 			w.schedule(id, max(w.now+int64(time.Second), t.due-w.skew))
-		case w.busy < w.o.Parallel:
+		case (turn || len(w.ready) == 0) && w.busy < w.room():
 			w.begin(id, a)
 		default:
 			t.queued = true

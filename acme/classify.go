@@ -85,11 +85,11 @@ func (w *wireProblem) problem(about string, status int, retry bool) *Problem {
 	}
 	p.Class = classify(p, about, retry)
 	if p.Class == ClassWait {
-		p.RetryAt = time.Now().Add(defaultWait).UTC()
+		p.RetryAt, p.RetryGuess = time.Now().Add(defaultWait).UTC(), true
 	}
 	if p.Type == "rateLimited" && saysPaused(w) {
 		p.Paused, p.Unpause = true, cmp.Or(w.Detail.url, webURL(p.Instance))
-		p.RetryAt = time.Now().Add(maxWait).UTC()
+		p.RetryAt, p.RetryGuess = time.Now().Add(maxWait).UTC(), false
 	}
 	return p
 }
@@ -117,7 +117,7 @@ func answerProblem(a *answer, about string) *Problem {
 		p.Detail = "no problem document; " + quote(a.body)
 	}
 	if given && !p.Paused { // somebody must act: to look once a day is enough
-		p.RetryAt = a.at.Add(min(max(wait, minWait), maxWait)).UTC()
+		p.RetryAt, p.RetryGuess = a.at.Add(min(max(wait, minWait), maxWait)).UTC(), false
 	}
 	return p
 }

@@ -39,6 +39,7 @@ type Problem struct {
 	Status      int          // HTTP status; zero without an answer
 	Class       Class        // what can be done about it; never empty in an error of Client
 	RetryAt     time.Time    // UTC, from Retry-After clamped to 1 s - 24 h from now; 1 h from now for ClassWait without one; else zero
+	RetryGuess  bool         // RetryAt is not the CA's: it named no time
 	Instance    string       // such as the URL of a page about it; text only, never fetched
 	Paused      bool         // of rateLimited: the CA has paused the account for a name until a person acts; RetryAt is then a day from now
 	Unpause     string       // http(s) URL at which a person can end that; empty if the CA gave none; text only, never fetched

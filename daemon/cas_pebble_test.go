@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,5 +173,40 @@ func TestRateLimitInAllForms(t *testing.T) {
 				t.Errorf("%s because of %q, %d requests; want to wait for the CA", res.Outcome, res.Action.Limit, len(ca.Requests()))
 			}
 		})
+	}
+}
+
+// TestRateLimitWithoutTime: a CA that limits requests and does not say for how
+// long is asked again before a certificate of minutes expires.
+func TestRateLimitWithoutTime(t *testing.T) {
+	t.Parallel()
+	var orders atomic.Int32
+	limited := func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/order-plz" && orders.Add(1) == 2 {
+				w.Header().Set("Content-Type", "application/problem+json")
+				w.WriteHeader(http.StatusTooManyRequests)
+				_, _ = w.Write([]byte(`{"type":"urn:ietf:params:acme:error:rateLimited","detail":"too many"}`))
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+	ca, dir := acmetest.StartT(t, acmetest.Options{AlwaysValid: true, Profiles: map[string]time.Duration{"short": 10 * time.Minute}, Wrap: limited}), t.TempDir()
+	configureFault(t, dir, ca)
+	if res := pass(t, dir, daemon.Options{}).Results[0]; res.Outcome != daemon.Issued {
+		t.Fatalf("%s, %v; want issued", res.Outcome, res.Err)
+	}
+	if res := pass(t, dir, daemon.Options{Force: true}).Results[0]; res.Outcome != daemon.Failed {
+		t.Fatalf("%s, %v; want the CA to refuse", res.Outcome, res.Err)
+	}
+	if wait := time.Until(look(t, dir).Snapshot.Attempts[faultName].NextAttempt); wait > 2*time.Minute {
+		t.Errorf("the next attempt is in %v, want it within a minute or so", wait)
+	}
+	if err := os.Remove(filepath.Join(dir, "attempts", faultName+".json")); err != nil {
+		t.Fatal(err)
+	}
+	if res := pass(t, dir, daemon.Options{Force: true}).Results[0]; res.Outcome != daemon.Issued {
+		t.Errorf("then: %s, %v; want issued", res.Outcome, res.Err)
 	}
 }

@@ -150,14 +150,17 @@ func (l *ledger) admit(a plan.Action, ask limit.Ask) error {
 }
 
 // settle notes what a CA's limits make of an attempt that failed after newOrder
-// was admitted, or was refused.
-func (l *ledger) settle(ask limit.Ask, err error) {
+// was admitted, or was refused. A refusal that names no time stands for an hour,
+// if the target's certificate lasts long enough for that.
+func (l *ledger) settle(a plan.Action, ask limit.Ask, err error) {
 	problem := problemOf(err)
 	switch {
 	case issue.BlameOf(err) == issue.BlameLimit:
 		l.change(func(now time.Time) {
 			l.book.Returned(ask, now)
-			l.book.Refused(ask, problem.RetryAt, now)
+			if !problem.RetryGuess || !a.TriesBefore(problem.RetryAt, now) {
+				l.book.Refused(ask, problem.RetryAt, now)
+			}
 		})
 	case acme.ClassOf(err) == acme.ClassName:
 		l.change(func(now time.Time) {

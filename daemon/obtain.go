@@ -130,7 +130,7 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 	req.Admit = func() error { return p.ledger.admit(a, ask) }
 	cert, err := issuer.Issue(ctx, req)
 	if err != nil {
-		p.ledger.settle(ask, err)
+		p.ledger.settle(a, ask, err)
 		p.count.refused(ask.CA.Name, err)
 		if problem := problemOf(err); problem != nil && problem.Type == "accountDoesNotExist" {
 			err = errors.Join(err, p.clients.forget(client)) // the next attempt looks the account up by its key

@@ -68,7 +68,7 @@ func tell(err error) string {
 func decisive(err error, failures int, now time.Time, lifetime time.Duration, spread uint64) (next time.Time, reason error) {
 	for _, e := range each(err) {
 		var retryAt time.Time
-		if problem := problemOf(e); problem != nil {
+		if problem := problemOf(e); problem != nil && !problem.RetryGuess {
 			retryAt = problem.RetryAt
 		}
 		class := acme.ClassOf(e)

@@ -26,16 +26,17 @@ const (
 // daily; one that needs an operator after 1 hour, 6 hours and then daily; but
 // within a twentieth of the lifetime, so that a CA that works again is asked
 // before a certificate of a few days or hours expires; and none of them before
-// retryAt. With class wait it is retryAt, or an hour.
-// The result is never less than a minute away (with class wait: a second),
+// retryAt. With class wait it is retryAt, or without that an hour, which is patience
+// of our own as well.
+// The result is never less than a minute away (at the word of a CA: a second),
 // and never more than 24 hours.
 func NextAttempt(class acme.Class, failures int, now, retryAt time.Time, lifetime time.Duration, spread uint64) time.Time {
 	least, pause := minPause, time.Duration(0)
 	switch class {
 	case acme.ClassWait:
-		least, pause = minWait, defaultWait
+		pause = defaultWait
 		if !retryAt.IsZero() {
-			pause = 0
+			least, pause = minWait, 0
 		}
 	case acme.ClassName:
 		pause = step(failures, time.Minute, 10*time.Minute, 100*time.Minute, day)
@@ -44,7 +45,7 @@ func NextAttempt(class acme.Class, failures int, now, retryAt time.Time, lifetim
 	default:
 		pause = step(failures, time.Minute, 2*time.Minute, 5*time.Minute, 15*time.Minute, time.Hour, 3*time.Hour, 6*time.Hour)
 	}
-	if class != acme.ClassWait && lifetime > 0 {
+	if lifetime > 0 {
 		pause = min(pause, lifetime/20)
 	}
 	pause = max(pause, least)

@@ -76,7 +76,8 @@ func TestNextAttemptLifetime(t *testing.T) {
 		{acme.ClassName, 160 * time.Hour, 0, 8 * time.Hour},
 		{acme.ClassOperator, 160 * time.Hour, 0, 8 * time.Hour},
 		{acme.ClassWait, 20 * time.Hour, 5 * time.Hour, 5 * time.Hour},
-		{acme.ClassWait, 10 * time.Minute, 0, time.Hour},
+		{acme.ClassWait, 90 * day, 0, time.Hour},
+		{acme.ClassWait, 10 * time.Minute, 0, time.Minute},
 	} {
 		var retryAt time.Time
 		if tt.retry > 0 {

@@ -1,7 +1,6 @@
 package challenge
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -39,6 +38,7 @@ const (
 // output. Its zero value looks for the program beside certd, then in PATH.
 type Helper struct {
 	Path      string   // of the program; empty means to look for it
+	Owner     int      // user who may have files of credentials as well, if this process is root: that of the state directory; 0 means nobody
 	Resolvers []string // "host:port" of the DNS servers that know the zones; empty means the system's
 
 	busy     sync.Once
@@ -99,7 +99,7 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 	if err != nil {
 		return a, err
 	}
-	env, err := readEnvFile(r.EnvFile)
+	env, err := readEnvFile(r.EnvFile, h.Owner)
 	if err != nil {
 		return a, fmt.Errorf("request.challenge.dns-env-file: %w", err)
 	}
@@ -115,7 +115,7 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 	case <-ctx.Done():
 		return a, ctx.Err()
 	}
-	out, err := h.run(ctx, path, append(environ(), env...), request, limit+cmp.Or(h.patience, helperGrace))
+	out, err := h.run(ctx, path, env, request, limit+cmp.Or(h.patience, helperGrace))
 	if err != nil {
 		return a, fmt.Errorf("%s %s: %w", helperName, r.Provider, err)
 	}
@@ -164,13 +164,13 @@ func environ() []string {
 // run starts the program, writes request, and returns what it prints to stdout.
 // Whatever it does, it and its process group are gone after limit, or shortly
 // after the end of ctx.
-func (h *Helper) run(ctx context.Context, path string, env []string, request []byte, limit time.Duration) ([]byte, error) {
+func (h *Helper) run(ctx context.Context, path string, env environment, request []byte, limit time.Duration) ([]byte, error) {
 	var out, complaint bounded
 	out.limit, complaint.limit = maxReply, maxComplaint
 	cmd := exec.Command(path)
-	cmd.Env, cmd.Dir = env, "/"
+	cmd.Env, cmd.Dir = append(environ(), env.vars...), "/"
 	cmd.Stdout, cmd.Stderr = &out, &complaint
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: env.as}
 	cmd.WaitDelay = time.Second // for pipes that its children leave open
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -189,19 +189,19 @@ func (h *Helper) run(ctx context.Context, path string, env []string, request []b
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		_, _ = stdin.Write(request) // a program that does not read it gives no answer
+		_, _ = stdin.Write(append(request, '\n')) // a program that does not read it gives no answer
 	}()
 	err = h.await(ctx, cmd, stdin, exited, limit)
 	<-written
 	switch {
-	case err != nil && out.Len() == 0:
-		return nil, explainExit(err, complaint.String())
+	case err != nil && len(out.kept) == 0:
+		return nil, explainExit(err, string(complaint.kept))
 	case out.more:
 		return nil, fmt.Errorf("it answered more than %d bytes", maxReply)
-	case out.Len() == 0:
-		return nil, explainExit(errors.New("it gave no answer"), complaint.String())
+	case len(out.kept) == 0:
+		return nil, explainExit(errors.New("it gave no answer"), string(complaint.kept))
 	}
-	return out.Bytes(), nil
+	return out.kept, nil
 }
 
 // await waits for the program's end, and brings it about if need be. Closing
@@ -261,15 +261,15 @@ func startError(path string, err error) error {
 
 // bounded keeps the first bytes written to it.
 type bounded struct {
-	bytes.Buffer
 	limit int
-	more  bool
+	kept  []byte
+	more  bool // than there was room for
 }
 
 // Write takes everything and keeps what there is room for.
 func (b *bounded) Write(p []byte) (int, error) {
-	room := min(b.limit-b.Len(), len(p))
+	room := min(b.limit-len(b.kept), len(p))
 	b.more = b.more || room < len(p)
-	b.Buffer.Write(p[:room])
+	b.kept = append(b.kept, p[:room]...)
 	return len(p), nil
 }

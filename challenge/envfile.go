@@ -15,43 +15,55 @@ const (
 	maxVariables = 200
 )
 
-// readEnvFile returns the variables of a file as "NAME=value"; none for an empty
-// path. The file must belong to root or to this user; its group may read it, such
-// as that of a daemon that is not root, and nobody else.
-func readEnvFile(path string) ([]string, error) {
+// An environment is what a file of variables says.
+type environment struct {
+	vars []string            // "NAME=value"
+	as   *syscall.Credential // whose the file is, if this process is root and may become that user; nil to stay
+}
+
+// readEnvFile reads a file of variables; an empty path has none. The file must
+// belong to root or to this user; its group may read it, such as that of a daemon
+// that is not root, and nobody else. Root also takes one of owner's, and then has
+// to become owner to use it: whoever may write the file may also say which program
+// is run.
+func readEnvFile(path string, owner int) (env environment, err error) {
 	if path == "" {
-		return nil, nil
+		return env, nil
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return env, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return env, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file", path)
+		return env, fmt.Errorf("%s is not a file", path)
 	}
 	if info.Mode().Perm()&0o037 != 0 {
-		return nil, fmt.Errorf("%s has credentials and mode %04o; run: chmod 0640 %s", path, info.Mode().Perm(), path)
+		return env, fmt.Errorf("%s has credentials and mode %04o; run: chmod 0640 %s", path, info.Mode().Perm(), path)
 	}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok && sys.Uid != 0 && int(sys.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("%s belongs to user %d; it must be root's or that of certd's user (%d)", path, sys.Uid, os.Geteuid())
+	sys, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok || sys.Uid == 0 || int(sys.Uid) == os.Geteuid():
+	case os.Geteuid() == 0 && owner > 0 && int(sys.Uid) == owner:
+		env.as = &syscall.Credential{Uid: sys.Uid, Gid: sys.Gid}
+	default:
+		return env, fmt.Errorf("%s belongs to user %d; it must be root's or that of certd's user (%d)", path, sys.Uid, os.Geteuid())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxEnvFile+1))
 	if err != nil {
-		return nil, err
+		return env, err
 	}
 	if len(data) > maxEnvFile {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxEnvFile)
+		return env, fmt.Errorf("%s is longer than %d bytes", path, maxEnvFile)
 	}
-	vars, err := parseEnv(string(data))
-	if err != nil {
-		return nil, fmt.Errorf("%s:%w", path, err)
+	if env.vars, err = parseEnv(string(data)); err != nil {
+		return env, fmt.Errorf("%s:%w", path, err)
 	}
-	return vars, nil
+	return env, nil
 }
 
 // parseEnv reads lines such as NAME=value, perhaps after "export", the value

@@ -21,10 +21,10 @@ func TestWhoMayReadAnEnvFile(t *testing.T) {
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		vars, err := readEnvFile(path)
+		env, err := readEnvFile(path, 0)
 		switch {
-		case want == "" && (err != nil || len(vars) != 1):
-			t.Errorf("mode %04o: got %v, %v; want one variable", mode, vars, err)
+		case want == "" && (err != nil || len(env.vars) != 1):
+			t.Errorf("mode %04o: got %v, %v; want one variable", mode, env.vars, err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("mode %04o: got error %v, want %q", mode, err, want)
 		}
@@ -39,7 +39,7 @@ func TestWhoMayReadAnEnvFile(t *testing.T) {
 	if err := os.Chown(path, 4711, 4711); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readEnvFile(path); err == nil || !strings.Contains(err.Error(), "belongs to user 4711") {
+	if _, err := readEnvFile(path, 0); err == nil || !strings.Contains(err.Error(), "belongs to user 4711") {
 		t.Errorf("a file that user 4711 can change: got error %v, want that it is refused", err)
 	}
 }

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"os"
+	"syscall"
 	"time"
 
 	"certd/challenge"
@@ -25,6 +27,11 @@ func newDNS(p *pass) *challenge.DNS {
 			Resolver: c.Resolver, Port: c.DNSPort, Public: c.DNSResolvers, Settle: c.DNSSettle,
 			Only: c.DNSCheck == config.DNSResolvers,
 		},
+	}
+	if info, err := os.Stat(p.Store.Dir()); err == nil {
+		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+			d.Helper.Owner = int(sys.Uid)
+		}
 	}
 	if c.Resolver != "" {
 		d.Helper.Resolvers = []string{c.Resolver}

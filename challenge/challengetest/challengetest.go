@@ -29,6 +29,8 @@ type Harness struct {
 	// Permanent is true of a way that is visible without Present and after
 	// CleanUp, such as a stateless web server.
 	Permanent bool
+	// NamesOnly is true of a way that cannot prove IP addresses.
+	NamesOnly bool
 }
 
 // A Subject is a solver at work.
@@ -189,6 +191,9 @@ func presentTwice(t *testing.T, h Harness, s Subject) {
 func twoTokens(t *testing.T, h Harness, s Subject) {
 	id, first := New("www.example.com")
 	other, second := New("192.0.2.1")
+	if h.NamesOnly {
+		other, second = New("ftp.example.com")
+	}
 	present(t, s, id, first)
 	present(t, s, other, second)
 	wantVisible(t, s, first, "beside another")

@@ -136,13 +136,13 @@ func TestDNSMistakes(t *testing.T) {
 	ca := acmetest.StartT(t, acmetest.Options{Resolver: b.addr()})
 	s := dnsSite(t, b, ca, "")
 	open := s.private("open.env", "HTTPREQ_ENDPOINT=http://127.0.0.1:1\n")
-	if err := os.Chmod(open, 0o640); err != nil {
+	if err := os.Chmod(open, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ conf, says string }{
 		"a.example.com": {"dns-provider: httpreq", "HTTPREQ_ENDPOINT; certd-dns help httpreq explains"},
 		"b.example.com": {"dns-provider: nosuch", `there is no DNS provider "nosuch"`},
-		"c.example.com": {fmt.Sprintf("dns-provider: httpreq, dns-env-file: %q", open), "mode 0640; run: chmod 0600"},
+		"c.example.com": {fmt.Sprintf("dns-provider: httpreq, dns-env-file: %q", open), "mode 0644; run: chmod 0640"},
 		"d.example.com": {"dns-provider: httpreq, dns-env-file: /nonexistent/dns.env", "/nonexistent/dns.env: no such file"},
 	} {
 		s.write("acme/desired/"+name, "request: {challenge: {"+c.conf+"}}\n")

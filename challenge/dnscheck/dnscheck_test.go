@@ -74,6 +74,18 @@ func TestFollowDelegation(t *testing.T) {
 	}
 }
 
+// A name between the zone and the record that the resolver has trouble with, such
+// as an alias of itself, does not hide the zone.
+func TestFollowPastTrouble(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "127.0.0.1", "127.0.0.2")
+	w.zone("example.com.", "127.0.0.2")
+	w.set("127.0.0.1", func(n *node) { n.trouble = "www.example.com." })
+	if got, err := w.checker().Follow(t.Context(), record); got != record || err != nil {
+		t.Errorf("got %q, %v, want %q", got, err, record)
+	}
+}
+
 // visible runs Wait with short times.
 func visible(t *testing.T, c *Checker, values ...string) error {
 	t.Helper()

@@ -129,6 +129,10 @@ func (c *Checker) zone(ctx context.Context, name string) (string, error) {
 			break
 		}
 		m, err := c.resolve(ctx, at, dns.TypeSOA)
+		if _, ok := errors.AsType[*RcodeError](err); ok {
+			at = parent(at) // whoever answers for that says where the zone begins
+			continue
+		}
 		if err != nil {
 			return "", fmt.Errorf("SOA of %s: %w", at, err)
 		}

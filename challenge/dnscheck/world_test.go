@@ -26,6 +26,7 @@ type node struct {
 	records []dns.RR // in any zone
 	zones   []string // it is authoritative for; none for the resolver
 	rcode   int      // instead of an answer
+	trouble string   // a name that is answered with SERVFAIL
 	mute    bool     // no answer at all
 	cut     bool     // answers by UDP are truncated
 	junk    []byte   // instead of an answer
@@ -143,7 +144,10 @@ func (w *world) serve(addr string, rw dns.ResponseWriter, q *dns.Msg) {
 		_ = rw.WriteMsg(m)
 		return
 	}
-	if n.rcode == 0 {
+	switch {
+	case name == n.trouble:
+		m.Rcode = dns.RcodeServerFailure
+	case n.rcode == 0:
 		n.answer(m, name, question.Qtype)
 	}
 	_ = rw.WriteMsg(m)

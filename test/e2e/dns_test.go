@@ -90,4 +90,12 @@ func TestDNSDelegatedWrongly(t *testing.T) {
 		}
 	}
 	wantNoRecord(t, b, s, "x7.acme.example.net", "_acme-challenge.www.example.com")
+	if t.Failed() {
+		t.Log(r)
+		for _, e := range must(os.ReadDir(filepath.Join(s.state, "dns"))) {
+			t.Log(s.read("acme/dns/" + e.Name()))
+		}
+	}
 }
+
+func must[T any](v T, _ error) T { return v }

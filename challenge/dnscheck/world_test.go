@@ -191,4 +191,3 @@ func (w *world) questions(addr, prefix string) []string {
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(w.nodes[addr].asked), func(q string) bool { return !strings.HasPrefix(q, prefix) })
 }
-

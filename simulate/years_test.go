@@ -25,15 +25,18 @@ func run(t *testing.T, o simulate.Options) *simulate.Result {
 	return r
 }
 
-// many returns how often a random world is tried: CERTD_SIMULATE_SEEDS times,
-// or a few times. (go test -run Nothing -timeout 24h, with CERTD_SIMULATE_SEEDS=500
-// set, takes 1,000 names through 3 years 500 times, which takes hours.)
-func many(few uint64) uint64 {
-	if n, err := strconv.ParseUint(os.Getenv("CERTD_SIMULATE_SEEDS"), 10, 32); err == nil {
+// setting returns a number from the environment, or one that suits everyday tests.
+// CERTD_SIMULATE_SEEDS=500 CERTD_SIMULATE_NAMES=1000 go test -timeout 24h ./simulate
+// takes 1,000 names through three years 500 times for each lifetime, for hours.
+func setting(name string, everyday uint64) uint64 {
+	if n, err := strconv.ParseUint(os.Getenv(name), 10, 32); err == nil {
 		return n
 	}
-	return few
+	return everyday
 }
+
+// many returns how often a random world is tried.
+func many(few uint64) uint64 { return setting("CERTD_SIMULATE_SEEDS", few) }
 
 // trouble fills the simulated time with outages and a clock that is wrong for
 // a while, so that there is always a tenth of the lifetime without trouble
@@ -81,10 +84,7 @@ func TestNothingExpires(t *testing.T) {
 		{time.Hour, 30 * time.Hour, false, 10},
 		{10 * time.Minute, 5 * time.Hour, true, 10},
 	} {
-		names := 10
-		if os.Getenv("CERTD_SIMULATE_SEEDS") != "" {
-			names = 1000
-		}
+		names := int(setting("CERTD_SIMULATE_NAMES", 10))
 		for seed := range many(tt.few) {
 			t.Run(fmt.Sprintf("%v/ari=%v/%d names/%d", tt.lifetime, tt.ari, names, seed), func(t *testing.T) {
 				t.Parallel()

@@ -48,8 +48,8 @@ func TestTakesOverFromAcmetool(t *testing.T) {
 	old := s.leaf(name).SerialNumber
 
 	ca.ResetRequests()
-	if row := s.rows(0, "reconcile")[0]; row["outcome"] != "unchanged" || len(ca.Requests()) != 0 {
-		t.Errorf("certd on acmetool's fresh directory: %v after %d requests, want unchanged after none", row, len(ca.Requests()))
+	if row := s.rows(0, "reconcile")[0]; row["outcome"] != "unchanged" || len(ca.Requests()) != acmetest.Count(ca.Requests(), "directory")+acmetest.Count(ca.Requests(), "ari") {
+		t.Errorf("certd on acmetool's fresh directory: %v after %v, want unchanged, and the CA only asked when to renew", row, ca.Requests())
 	}
 	if row := s.rows(0, "status")[0]; row["state"] != "ready" || row["ca"] != "testca" {
 		t.Errorf("status of acmetool's certificate: %v, want it ready and from testca", row)
@@ -75,4 +75,44 @@ func TestTakesOverFromAcmetool(t *testing.T) {
 		t.Errorf("%d orders after acmetool's reconcile, want only certd's: acmetool has to recognise its certificate", got)
 	}
 	s.must(0, "reconcile")
+
+	s.must(0, "account", "rollover")
+	s.must(0, "rollback", name)
+	checkStrangers(t, s, func() {
+		ca.ResetRequests()
+		acmetool("reconcile")
+		if got := acmetest.Count(ca.Requests(), "order"); got != 0 {
+			t.Errorf("%d orders by acmetool after a rollover and a rollback, want none", got)
+		}
+	})
+}
+
+// checkStrangers has acmetool run over what it has never heard of: account keys
+// that were replaced or are about to be, and limits. The keys stay private.
+func checkStrangers(t *testing.T, s *site, run func()) {
+	t.Helper()
+	keys, err := filepath.Glob(filepath.Join(s.state, "accounts", "*", "*", "privkey"))
+	if err != nil || len(keys) != 2 { // one is retired
+		t.Fatalf("account keys %v, %v: want two", keys, err)
+	}
+	for _, key := range keys {
+		data, err := os.ReadFile(key)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(filepath.Dir(key), "next-privkey"), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.write("acme/limits.json", `{"version":1,"cas":{}}`)
+	run()
+	private, err := filepath.Glob(filepath.Join(s.state, "accounts", "*", "*", "*privkey"))
+	if err != nil || len(private) != 4 {
+		t.Errorf("account keys %v, %v: want four", private, err)
+	}
+	for _, key := range private {
+		if fi, err := os.Stat(key); err != nil || fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s: mode %v, %v after acmetool; want 0600", key, fi.Mode(), err)
+		}
+	}
 }

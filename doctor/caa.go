@@ -65,7 +65,7 @@ func (r *run) checkCAA(ctx context.Context, s subject, add func(string, Result, 
 		if a.account != nil {
 			account = a.account.URL
 		}
-		switch err := found.allows(a.directory.CAA, wildcard, account); {
+		switch err := found.allows(a.directory.CAA, wildcard, account, s.methods()); {
 		case errors.Is(err, errUnsaid):
 			add(check, Warning, fmt.Sprintf("%s: %v", found.owner, err), "read in the CA's documents which issue record it wants")
 		case err != nil:
@@ -76,21 +76,29 @@ func (r *run) checkCAA(ctx context.Context, s subject, add func(string, Result, 
 	}
 }
 
-// asker is the way to the configured DNS server, or to those of resolv.conf in turn.
+// resolvers are the configured DNS server, or those of resolv.conf.
+func (r *run) resolvers() (servers []string, err error) {
+	if s := r.settings.Challenge.Resolver; s != "" {
+		return []string{s}, nil
+	}
+	conf, err := dns.ClientConfigFromFile(r.Resolvers)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range conf.Servers[:min(len(conf.Servers), maxServers)] {
+		servers = append(servers, net.JoinHostPort(s, conf.Port))
+	}
+	if len(servers) == 0 {
+		return nil, fmt.Errorf("%s names no DNS server", r.Resolvers)
+	}
+	return servers, nil
+}
+
+// asker is the way to the resolvers in turn.
 func (r *run) asker() (query, error) {
-	servers := []string{r.settings.Challenge.Resolver}
-	if servers[0] == "" {
-		conf, err := dns.ClientConfigFromFile(r.Resolvers)
-		if err != nil {
-			return nil, err
-		}
-		servers = nil
-		for _, s := range conf.Servers[:min(len(conf.Servers), maxServers)] {
-			servers = append(servers, net.JoinHostPort(s, conf.Port))
-		}
-		if len(servers) == 0 {
-			return nil, fmt.Errorf("%s names no DNS server", r.Resolvers)
-		}
+	servers, err := r.resolvers()
+	if err != nil {
+		return nil, err
 	}
 	return func(ctx context.Context, name string) (*dns.Msg, error) {
 		var last error
@@ -172,9 +180,9 @@ func parse(answer []dns.RR, name string) (records []*dns.CAA, last string, err e
 var errUnsaid = errors.New("it limits who may issue, and the CA's directory does not say which name the CA goes by")
 
 // allows is nil if a CA that goes by one of identities may issue to the account
-// (its URL, empty if there is none yet) by http-01; else it says what is in the
-// way (RFC 8659 §4, RFC 8657).
-func (p policy) allows(identities []string, wildcard bool, account string) error {
+// (its URL, empty if there is none yet) by one of methods; else it says what is in
+// the way (RFC 8659 §4, RFC 8657).
+func (p policy) allows(identities []string, wildcard bool, account string, methods []string) error {
 	var issue, issuewild []*dns.CAA
 	for _, rr := range p.records {
 		switch strings.ToLower(rr.Tag) {
@@ -201,7 +209,7 @@ func (p policy) allows(identities []string, wildcard bool, account string) error
 	}
 	var why []string
 	for _, rr := range relevant {
-		reason := authorizes(rr.Value, identities, account)
+		reason := authorizes(rr.Value, identities, account, methods)
 		if reason == "" {
 			return nil
 		}
@@ -214,7 +222,7 @@ func (p policy) allows(identities []string, wildcard bool, account string) error
 
 // authorizes is empty if the value of an issue property allows one of
 // identities, else why it does not (RFC 8659 §4.2, RFC 8657 §3 and §4).
-func authorizes(value string, identities []string, account string) string {
+func authorizes(value string, identities []string, account string, methods []string) string {
 	const blank = " \t"
 	issuer, rest, more := strings.Cut(value, ";")
 	issuer = strings.Trim(issuer, blank)
@@ -244,8 +252,9 @@ func authorizes(value string, identities []string, account string) string {
 				return "only for another account than " + account
 			}
 		case "validationmethods":
-			if !slices.Contains(strings.Split(text, ","), challenge.TypeHTTP01) {
-				return "not by http-01"
+			allowed := strings.Split(text, ",")
+			if !slices.ContainsFunc(methods, func(m string) bool { return slices.Contains(allowed, m) }) {
+				return "not by " + strings.Join(methods, " or ")
 			}
 		}
 	}

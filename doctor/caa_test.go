@@ -58,7 +58,7 @@ func TestAllows(t *testing.T) {
 	} {
 		t.Run(tt.about, func(t *testing.T) {
 			t.Parallel()
-			err := policy{"example.test", records(t, tt.records...)}.allows([]string{"old.test", "ca.test"}, tt.wildcard, account)
+			err := policy{"example.test", records(t, tt.records...)}.allows([]string{"old.test", "ca.test"}, tt.wildcard, account, []string{"http-01"})
 			if tt.want == "" && err != nil {
 				t.Errorf("%v: refused: %v", tt.records, err)
 			}
@@ -67,10 +67,10 @@ func TestAllows(t *testing.T) {
 			}
 		})
 	}
-	if err := (policy{"x", records(t, `0 issue "ca.test; accounturi=a"`)}).allows([]string{"ca.test"}, false, ""); err == nil || !strings.Contains(err.Error(), "none yet") {
+	if err := (policy{"x", records(t, `0 issue "ca.test; accounturi=a"`)}).allows([]string{"ca.test"}, false, "", nil); err == nil || !strings.Contains(err.Error(), "none yet") {
 		t.Errorf("bound to an account while there is none: %v", err)
 	}
-	if err := (policy{"x", records(t, `0 issue "ca.test"`)}).allows(nil, false, ""); !errors.Is(err, errUnsaid) {
+	if err := (policy{"x", records(t, `0 issue "ca.test"`)}).allows(nil, false, "", nil); !errors.Is(err, errUnsaid) {
 		t.Errorf("a CA that does not say its name: %v, want errUnsaid", err)
 	}
 }
@@ -173,7 +173,7 @@ func FuzzCAA(f *testing.F) {
 		if err != nil {
 			return
 		}
-		err = found.allows([]string{"ca.test"}, wildcard, "acct")
+		err = found.allows([]string{"ca.test"}, wildcard, "acct", []string{"http-01"})
 		if err == nil {
 			for _, rr := range found.records {
 				tag := strings.ToLower(rr.Tag)

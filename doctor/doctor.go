@@ -26,7 +26,8 @@ import (
 // Bounds of a run.
 const (
 	caTime   = 60 * time.Second // for everything asked of one CA
-	nameTime = 90 * time.Second // for everything about one name
+	nameTime = 90 * time.Second // for everything about one name,
+	dnsTime  = 4 * time.Minute  // with a DNS record that has to become visible
 	atOnce   = 8                // names, and CAs, looked at together
 	hookTime = time.Minute      // for one challenge hook
 	tidyTime = 30 * time.Second // for cleaning up after an interruption, too
@@ -72,6 +73,8 @@ type run struct {
 	targets   *config.Targets
 	snapshot  *state.Snapshot
 	responder *challenge.Responder
+	alpn      *challenge.ALPNResponder
+	dns       *challenge.DNS
 	holders   challenge.Holders
 	cas       map[string]*authority // by directory
 	findings  []Finding
@@ -101,13 +104,16 @@ func Run(ctx context.Context, o Options) []Finding {
 	r.authorities(ctx, subjects)
 	r.responder = challenge.NewResponder()
 	defer r.responder.Close()
+	r.alpn = challenge.NewALPNResponder()
+	defer r.alpn.Close()
+	r.dns = r.newDNS()
 	r.ports(subjects)
 	found := make([][]Finding, len(subjects))
 	var g errgroup.Group
 	g.SetLimit(atOnce)
 	for i, s := range subjects {
 		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, nameTime)
+			ctx, cancel := context.WithTimeout(ctx, s.limit())
 			defer cancel()
 			found[i] = r.examine(ctx, s)
 			return nil
@@ -175,14 +181,23 @@ func (r *run) subjects() []subject {
 	return out
 }
 
+// limit bounds what is done about s.
+func (s subject) limit() time.Duration {
+	if s.inDNS() {
+		return dnsTime
+	}
+	return nameTime
+}
+
 // alike reports whether names of both targets are proven in the same way to the same CAs.
 func alike(a, b *config.Target) bool {
 	return slices.Equal(a.CAs, b.CAs) && a.Challenge.Method == b.Challenge.Method && a.Challenge.SelfTest == b.Challenge.SelfTest &&
-		slices.Equal(a.Challenge.WebrootPaths, b.Challenge.WebrootPaths) && slices.Equal(a.Challenge.HTTPPorts, b.Challenge.HTTPPorts)
+		slices.Equal(a.Challenge.WebrootPaths, b.Challenge.WebrootPaths) && slices.Equal(a.Challenge.HTTPPorts, b.Challenge.HTTPPorts) &&
+		a.Challenge.DNSProvider == b.Challenge.DNSProvider && a.Challenge.DNSEnvFile == b.Challenge.DNSEnvFile && a.Challenge.Delegate == b.Challenge.Delegate
 }
 
 // examine looks at one name: its addresses, who may issue for it, and whether
-// an answer to a challenge is seen on each address.
+// an answer to a challenge is seen on each address, or in the DNS.
 func (r *run) examine(ctx context.Context, s subject) []Finding {
 	var out []Finding
 	add := func(check string, result Result, detail, remedy string) {
@@ -191,23 +206,27 @@ func (r *run) examine(ctx context.Context, s subject) []Finding {
 	if !s.wanted && len(r.targets.Unread) > 0 {
 		add("wanted", Warning, "no target that can be read wants it; looked at as conf/target says", "mend the files of desired/ named above")
 	}
-	if strings.HasPrefix(s.name, "*.") {
-		add("method", OK, "a wildcard is proven by dns-01; that is not tried", "")
-		r.checkCAA(ctx, s, add)
-		return out
-	}
 	var addrs []netip.Addr
 	if addr, err := netip.ParseAddr(s.name); err == nil {
 		addrs = []netip.Addr{addr}
 	} else {
-		addrs = r.resolve(ctx, s.name, add)
+		if !s.onlyDNS() {
+			addrs = r.resolve(ctx, s.name, add)
+		}
+		r.checkDNSSEC(ctx, s, add)
 		r.checkCAA(ctx, s, add)
+		if s.inDNS() {
+			r.testDNS(ctx, s, add)
+		}
 	}
-	if len(addrs) > 0 {
+	switch {
+	case s.onlyDNS() && len(addrs) > 0:
+		add("method", Failure, "an IP address is not proven in the DNS, and the method is dns", "give it a target of its own, with another request.challenge.method")
+	case len(addrs) > 0:
 		r.selfTest(ctx, s, addrs, add)
 	}
 	if err := ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
-		add("time", Failure, "not finished within "+nameTime.String(), "see which of the checks above were slow; answers must come sooner for a CA")
+		add("time", Failure, "not finished within "+s.limit().String(), "see which of the checks above were slow; answers must come sooner for a CA")
 	}
 	return out
 }

@@ -41,8 +41,8 @@ func newBench(t *testing.T, o acmetest.Options) *bench {
 	if err := os.WriteFile(bundle, b.ca.RootsPEM(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b.write("conf/certd.yaml", fmt.Sprintf("cas:\n  - {name: testca, directory: %q, ca-bundle: %q}\nchallenge: {http-port: %d, resolver: %q}\n",
-		b.ca.URL(), bundle, b.ca.HTTPPort(), b.ca.Resolver()))
+	b.write("conf/certd.yaml", fmt.Sprintf("cas:\n  - {name: testca, directory: %q, ca-bundle: %q}\nchallenge: {http-port: %d, tls-port: %d, resolver: %q}\n",
+		b.ca.URL(), bundle, b.ca.HTTPPort(), b.ca.TLSPort(), b.ca.Resolver()))
 	b.write("conf/target", "request: {challenge: {method: listen}}\n")
 	return b
 }
@@ -168,7 +168,7 @@ func TestNames(t *testing.T) {
 		{"below.strict.example.test", "caa", doctor.Failure, "strict.example.test does not let testca"},
 		{"six.example.test", "http-01 ipv4", doctor.OK, ""},
 		{"six.example.test", "http-01 ipv6", doctor.Warning, "remove the record"},
-		{"*.example.test", "method", doctor.OK, "dns-01"},
+		{"*.example.test", "method", doctor.Failure, "dns-provider"},
 		{"127.0.0.1", "http-01 ipv4", doctor.OK, ""},
 	} {
 		t.Run(tt.name+" "+tt.check, func(t *testing.T) {
@@ -191,9 +191,21 @@ func TestPortTaken(t *testing.T) {
 	go func() { defer close(done); _ = server.Serve(ln) }()
 	t.Cleanup(func() { _ = server.Close(); <-done })
 	found := b.run("www.example.test")
+	b.want(found, "http-01", doctor.Warning, "in use")
+	b.want(found, "http-01", doctor.Warning, "doctor.test")
+	b.want(found, "tls-alpn-01", doctor.OK, "without http-01")
+	b.want(found, fmt.Sprintf("port %d", b.ca.HTTPPort()), doctor.Warning, "doctor.test")
+	b.want(found, fmt.Sprintf("port %d", b.ca.TLSPort()), doctor.OK, "free")
+	tls, err := net.Listen("tcp", fmt.Sprintf(":%d", b.ca.TLSPort()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tls.Close() })
+	found = b.run("www.example.test")
 	b.want(found, "http-01", doctor.Failure, "in use")
-	b.want(found, "http-01", doctor.Failure, "doctor.test")
-	b.want(found, fmt.Sprintf("port %d", b.ca.HTTPPort()), doctor.Failure, "doctor.test")
+	b.want(found, "tls-alpn-01", doctor.Warning, "in use")
+	b.want(found, fmt.Sprintf("port %d", b.ca.HTTPPort()), doctor.Failure, "needs one of them")
+	b.want(found, fmt.Sprintf("port %d", b.ca.TLSPort()), doctor.OK, "doctor.test")
 	webroot := t.TempDir()
 	b.write("conf/target", fmt.Sprintf("request: {challenge: {method: webroot, webroot-paths: [%q]}}\n", webroot))
 	found = b.run("www.example.test")

@@ -36,6 +36,8 @@ func (r *run) selfTest(ctx context.Context, s subject, addrs []netip.Addr, add f
 		thumbprint = token() // there is no account yet, and any will do
 	}
 	ch.KeyAuthorization = ch.Token + "." + thumbprint
+	add, done := r.orALPN(ctx, s, ca.thumbprint, add)
+	defer done()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
 		defer cancel()
@@ -85,7 +87,7 @@ func (r *run) challengeConfig(s subject, thumbprint string) challenge.Config {
 	t, c := s.target, r.settings.Challenge
 	cfg := challenge.Config{
 		Target: t.File, Method: t.Challenge.Method, Webroots: t.Challenge.WebrootPaths, HTTPPorts: t.Challenge.HTTPPorts,
-		HTTPPort: c.HTTPPort, TLSPort: c.TLSPort, ProxyPort: c.ProxyPort, Resolver: c.Resolver, SelfTest: true,
+		HTTPPort: c.HTTPPort, TLSPort: c.TLSPort, TLSPorts: t.Challenge.TLSPorts, ProxyPort: c.ProxyPort, Resolver: c.Resolver, SelfTest: true,
 		Responder: r.responder, Thumbprint: thumbprint, Env: t.Challenge.Env, StandardWebroot: r.Webroot,
 	}
 	if r.Hooks != nil {
@@ -171,6 +173,8 @@ func (r *run) look(ctx context.Context, h *challenge.HTTP01, id acme.Identifier,
 // either gave the right answer, since a CA goes on to the next when it cannot connect.
 func (f family) judge(right bool) (result Result, detail, remedy string) {
 	switch {
+	case len(f.wrong) > 0 && f.name == "ipv6" && right && f.right == 0:
+		return Failure, "IPv6 leads elsewhere: " + strings.Join(f.wrong, "; "), "make AAAA records point to the server that has the A records' addresses, or remove them: CAs try IPv6 first"
 	case len(f.wrong) > 0:
 		return Failure, strings.Join(f.wrong, "; "), "make the server behind this address answer as it says; a CA takes the first answer it gets, so each address must be right"
 	case len(f.unreached) == 0:

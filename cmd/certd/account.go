@@ -33,7 +33,7 @@ quickstart, or when a CA is needed for the first time. See docs/accounts.md.`,
 			return usage("account: say show, update, rollover, deactivate, thumbprint or url; see certd account --help")
 		},
 	}
-	c.AddCommand(a.accountShowCommand(), a.accountLineCommand("thumbprint", "Print the thumbprint of each account key, as for stateless challenges",
+	c.AddCommand(a.accountShowCommand(), a.accountLineCommand("thumbprint", "Print the thumbprint of each account key, for stateless challenges",
 		func(row accountRow) string { return row.Thumbprint + "\t" + row.ID }))
 	c.AddCommand(a.accountLineCommand("url", "Print the URL of each account, as for CAA records (RFC 8657)", func(row accountRow) string {
 		if row.URL == nil {

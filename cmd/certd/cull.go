@@ -15,15 +15,15 @@ func (a *app) cullCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "cull",
-		Short: "Delete expired and revoked certificates and old keys that nothing uses",
+		Short: "Delete expired and revoked certificates, and old unused keys",
 		Long: `Deletes, and says of each why:
 
-  live/       links of names that are not wanted any more, once their certificate has
-              expired; with --unwanted at once. A server whose configuration still
-              names such a link fails at its next reload.
-  certs/      certificates that have expired or were revoked, unless live/ or an open
-              order refers to them
-  keys/       keys older than 30 days that no certificate, order or target refers to
+  live/       links of names that are not wanted any more, once their
+              certificate has expired; with --unwanted at once. A server whose
+              configuration still names such a link fails at its next reload.
+  certs/      certificates that have expired or were revoked, unless live/ or an
+              open order refers to them
+  keys/       keys older than 30 days that no certificate, order or target uses
   accounts/   account keys that were replaced, accounts that were deactivated
   orders/ attempts/ staged/   notes on targets that are gone
 

@@ -24,7 +24,7 @@ func (a *app) doctorCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
 		Use:   "doctor [NAME...]",
-		Short: "Look whether everything is ready, and say what to do where it is not",
+		Short: "Look whether everything is ready, and say what to do",
 		Long: `Looks at everything that a certificate needs: state directory, configuration, hooks,
 CA, account, clock and port; and for every wanted name, or those given, which need not be
 wanted yet: DNS, CAA records, and whether an answer to a challenge is seen on each address.

@@ -37,6 +37,7 @@ func helpCommands(root *cobra.Command) {
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 	})
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", screenWidth)))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -44,6 +45,7 @@ func helpCommands(root *cobra.Command) {
 			completionHelp(c)
 		}
 	}
+	fitHelp(root)
 }
 
 // completionHelp gives cobra's completion command what every command has.
@@ -74,4 +76,19 @@ func unknownCommand(c *cobra.Command, word string) error {
 		what = fmt.Sprintf("%s of %s", what, c.CommandPath())
 	}
 	return usage("unknown %s %q; see %s --help", what, word, c.CommandPath())
+}
+
+// fitHelp breaks the lines of help texts so that they fit the screen. A
+// paragraph with an indented line stays as it is: it is a table or an example.
+func fitHelp(c *cobra.Command) {
+	paragraphs := strings.Split(c.Long, "\n\n")
+	for i, p := range paragraphs {
+		if !strings.HasPrefix(p, " ") && !strings.Contains(p, "\n ") {
+			paragraphs[i] = strings.Join(wrap(p, ""), "\n")
+		}
+	}
+	c.Long = strings.Join(paragraphs, "\n\n")
+	for _, sub := range c.Commands() {
+		fitHelp(sub)
+	}
 }

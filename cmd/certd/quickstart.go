@@ -18,7 +18,7 @@ func (a *app) quickstartCommand() *cobra.Command {
 	var root, bundle string
 	c := &cobra.Command{
 		Use:   "quickstart",
-		Short: "Set certd up by a few questions, or unattended from a response file",
+		Short: "Set certd up by a few questions, or from a response file",
 		Long: `Asks for the CA, the challenge method, your contact, and how certd shall run. Then
 it makes the account, writes conf/, installs hooks and units or a cron entry, and
 says what it did. Nothing is written before the last question is answered. Run
@@ -29,7 +29,7 @@ run, has to have the answers. acmetool's response files work as they are.`,
 		Example: `  certd quickstart
   certd quickstart --expert                 also key type, profile, self-test
   certd quickstart --batch --response-file answers.yaml
-  certd quickstart --batch --response-file acmetool.yaml --ca-bundle /etc/ssl/internal.pem`,
+  certd quickstart --batch --response-file acmetool.yaml --ca-bundle ca.pem`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for flag, path := range map[string]*string{"--root": &root, "--ca-bundle": &bundle} {

@@ -28,7 +28,7 @@ Exit: 0 done, 1 something failed (the rest was still done), 75 another certd is 
 work. With --detailed-exit-code: 0 nothing changed, 2 something changed, 1 failure.`,
 		Example: `  certd reconcile
   certd reconcile --force www.example.com     a new certificate now, due or not
-  certd reconcile --next-key www.example.com  one with the key announced by certd tlsa`,
+  certd reconcile --next-key www.example.com  with the key that certd tlsa shows`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkOutput(format); err != nil {
 				return err

@@ -29,7 +29,7 @@ REASON is unspecified, keyCompromise, superseded, cessationOfOperation,
 affiliationChanged or another one of RFC 5280, or its number; CAs take some of them.
 With keyCompromise the CA sees the certificate's key first, and certifies it no more.`,
 		Example: `  certd revoke www.example.com --reason keyCompromise
-  certd revoke mmc3qkw5c6zsshvqzsu5bvjyn3glo4ovphjb62dmpg7z3sv4ppsq --reason superseded`,
+  certd revoke mmc3qkw5c6zsshvqzsu5bvjyn3glo4ovphjb62dmpg7z3sv4ppsq`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			why, err := acme.ParseReason(reason)

@@ -49,7 +49,7 @@ a mass revocation, and --clock when this machine's clock is set. All three may b
 Nothing is read from the state directory, and nothing is asked of any CA. The same flags
 give the same result. See docs/simulate.md.`,
 		Example: `  certd simulate --names 100000 --lifetime 47d --outage 400d+3d --svg orders.svg
-  certd simulate --lifetime 160h --recall 100d:100% --clock 200d+1h --clock 201d-1h`,
+  certd simulate --lifetime 160h --recall 100d:100% --clock 200d+1h`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := f.read(&o); err != nil {

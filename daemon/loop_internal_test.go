@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -114,6 +115,29 @@ func (w *world) run(schedule string, jitter, howLong time.Duration, change func(
 	if err := l.run(ctx); err != nil {
 		w.t.Error(err)
 	}
+}
+
+// TestHealthBeforeTheFirstTurn: sockets of the service manager are answered from
+// the start, and a daemon that has just started is not ill.
+func TestHealthBeforeTheFirstTurn(t *testing.T) {
+	t.Parallel()
+	l := newLoop(RunOptions{Options: Options{Log: slog.New(slog.DiscardHandler)}}, nil)
+	if text, err := l.pulse.health(); err != nil || text != "starting" {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
+// TestLogNamesTheNextPass: it is that of the schedule if nothing comes due before.
+func TestLogNamesTheNextPass(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var log bytes.Buffer
+		w.run("@every 6h", 0, time.Hour, func(l *loop) { l.Log = slog.New(slog.NewTextHandler(&log, nil)) })
+		if want := "next=" + w.start.Add(6*time.Hour).UTC().Format(time.RFC3339); !strings.Contains(log.String(), want) {
+			t.Errorf("the log has no %s:\n%s", want, log.String())
+		}
+	})
 }
 
 // TestScheduleWithJitter: the first pass is at the start, the others come by

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -45,7 +46,8 @@ type RunOptions struct {
 // Run is the daemon: it reconciles at once, then by schedule, when something
 // comes due, and when desired/ changes, until ctx is done. It ends within 10 s
 // of that, with orders left resumable, and returns nil. An error says what kept
-// it from starting: a *ConfigError, or an address that is taken.
+// it from starting: a *ConfigError, fs.ErrPermission of the state directory, or
+// an address that is taken.
 func Run(ctx context.Context, o RunOptions) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -55,6 +57,9 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	view, err := Look(o.Store)
 	if err != nil {
+		return errors.Join(err, closeAll(o.Sockets))
+	}
+	if err := mayWrite(ctx, o.Store); err != nil {
 		return errors.Join(err, closeAll(o.Sockets))
 	}
 	defer claim(ctx, o)()
@@ -75,6 +80,20 @@ func Run(ctx context.Context, o RunOptions) error {
 	o.Log.Info("certd runs", "state", o.Store.Dir(), "schedule", view.Settings.Schedule, "listen", view.Settings.Listen,
 		"responder", l.responder.Addrs())
 	return l.run(ctx)
+}
+
+// mayWrite says that no pass will ever get the lock, since this user may not
+// write to the state directory. What may pass by, such as a full disk or another
+// certd at work, is for the passes to report.
+func mayWrite(ctx context.Context, store *state.Store) error {
+	lock, err := store.Lock(ctx, 0)
+	if err == nil {
+		err = lock.Unlock()
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 // claim tells certd want that there is a daemon, until the function that it
@@ -138,7 +157,7 @@ func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
 		RunOptions: o,
 		reconcile:  reconcile,
 		responder:  newResponder(o.Metrics),
-		pulse:      &pulse{},
+		pulse:      &pulse{turned: time.Now(), text: "starting"}, // it may be asked before the first turn
 		notifier:   newNotifier(o.Log),
 		ticks:      make(chan chan<- struct{}),
 		done:       make(chan outcome, 1),
@@ -288,7 +307,7 @@ func (l *loop) finish(ctx context.Context, out outcome) {
 			l.fallback = &Fallback{Settings: v.Settings, Default: v.Targets.Default}
 		}
 	}
-	l.Log.Info("pass done", "trigger", trigger, "took", took.Round(time.Millisecond), "summary", l.sentence(l.ended), "next", stamp(l.next))
+	l.Log.Info("pass done", "trigger", trigger, "took", took.Round(time.Millisecond), "summary", l.sentence(l.ended), "next", stamp(l.nextPass()))
 	if l.retry {
 		l.retry = false
 		l.reload(ctx)

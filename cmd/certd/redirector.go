@@ -77,6 +77,11 @@ func (r *redirectorRun) run(ctx context.Context, listen bool) error {
 	if !slices.Contains([]int{301, 302, 307, 308}, r.status) {
 		return usage("--status-code %d: use 301, 302, 307 or 308", r.status)
 	}
+	for _, addr := range r.listen {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return usage("--listen %q: want HOST:PORT, such as :80 or 192.0.2.1:80", addr)
+		}
+	}
 	store, err := r.store()
 	if err != nil {
 		return err
@@ -172,13 +177,13 @@ func (r *redirectorRun) serve(ctx context.Context, listeners []net.Listener, nam
 	}
 	r.log.Info("redirector serves", "addresses", strings.Join(responder.Addrs(), " "), "user", who,
 		"names", names.len(), "all", r.all, "challenges", strings.Join(r.dirs, " "))
-	if _, err := sd.SdNotify(false, sd.SdNotifyReady+"\n"+r.said(names)); err != nil {
+	if _, err := sd.SdNotify(false, sd.SdNotifyReady+"\nSTATUS="+r.said(names)); err != nil {
 		r.log.Warn("could not tell systemd", "err", err.Error())
 	}
 	r.watch(ctx, names)
 	_, _ = sd.SdNotify(false, sd.SdNotifyStopping)
 	err := responder.Close()
-	r.log.Info("redirector ends", "requests", r.said(names))
+	r.log.Info("redirector ends", "served", r.said(names))
 	return err
 }
 
@@ -211,7 +216,7 @@ func (r *redirectorRun) watch(ctx context.Context, names *wantedNames) {
 				complained = err.Error()
 			}
 		}
-		_, _ = sd.SdNotify(false, sd.SdNotifyWatchdog+"\n"+r.said(names)) // said once at the start if it fails
+		_, _ = sd.SdNotify(false, sd.SdNotifyWatchdog+"\nSTATUS="+r.said(names)) // said once at the start if it fails
 	}
 }
 
@@ -222,11 +227,11 @@ func (r *redirectorRun) counted(result string) {
 	r.count[result]++
 }
 
-// said is the status line of the service: names and requests by result.
+// said is what systemctl status shows: names and requests by result.
 func (r *redirectorRun) said(names *wantedNames) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	text := "STATUS=" + plural(names.len(), "name")
+	text := plural(names.len(), "name")
 	for _, result := range slices.Sorted(maps.Keys(r.count)) {
 		text += fmt.Sprintf(", %d %s", r.count[result], strings.ReplaceAll(result, "_", " "))
 	}

@@ -326,6 +326,7 @@ func TestRedirectorRefuses(t *testing.T) {
 		says       string
 	}{
 		{"a status that is no redirect", "--status-code 200", false, nil, exitUsage, "use 301, 302, 307 or 308"},
+		{"an address without a port", "--listen localhost", false, nil, exitUsage, `--listen "localhost": want HOST:PORT`},
 		{"root by name", "--user root", true, nil, exitUsage, "is root"},
 		{"root by number", "--user 0", true, nil, exitUsage, "is root"},
 		{"an unknown user", "--user nosuchuser", true, nil, exitFailed, "unknown user nosuchuser"},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -102,6 +103,9 @@ func loadTarget(dir, desired *os.Root, file string, base *Target) (*Target, erro
 		return nil, &Mistake{File: "desired/" + file, Text: "is a link that leads nowhere; remove it"}
 	}
 	if err != nil {
+		if to, e := desired.Readlink(file); e == nil && (filepath.IsAbs(to) || !filepath.IsLocal(filepath.Join("desired", to))) {
+			return nil, &Mistake{File: "desired/" + file, Text: "is a link to " + strconv.Quote(to) + ", outside the state directory, and not followed; put the file here"}
+		}
 		return nil, err
 	}
 	return ParseTarget(file, data, base)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,7 +85,7 @@ func TestLoadTargetsBroken(t *testing.T) {
 		`desired/a.example.com:1: lable: unknown key; did you mean label?`,
 		`desired/a.example.com:2: priority: want a whole number from -2147483648 to 2147483647, found "x"`,
 		`desired/c.example.com.bak: is larger than 1048576 bytes`,
-		`desired/e.example.com: path escapes from parent`,
+		`desired/e.example.com: is a link to ` + strconv.Quote(filepath.Join(outside, "secret")) + `, outside the state directory, and not followed; put the file here`,
 		`desired/f.example.com: is a link that leads nowhere; remove it`,
 		`desired/pipe: is no regular file`,
 		`desired/sub: is a directory; want a file`,

@@ -14,7 +14,11 @@ func (s *setup) snippet(thumbprint string) string {
 	method := s.answers["choose-method"]
 	switch method {
 	case challenge.MethodRedirector:
-		return "Nothing but the redirector may listen on port 80; your web server keeps 443."
+		text := "Nothing but the redirector may listen on port 80; your web server keeps 443."
+		if !s.services.systemd() || s.answers["install-redirector-systemd"] != "yes" {
+			text += " It is not installed as a service: have your init system keep certd redirector running, for the CA finds nothing without it."
+		}
+		return strings.Join(wrap(text, ""), "\n")
 	case challenge.MethodListen:
 		return "Port 80 of this machine has to be free, and reachable from the Internet."
 	case challenge.MethodDNS:

@@ -52,7 +52,6 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	p.count = counts
 	defer p.clients.close()
 	p.narrow()
-	p.revokePending(ctx)
 	if o.OneShot {
 		view.NextRun = view.Now.Add(view.Interval())
 	}
@@ -73,6 +72,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	p.warnExpiring(ctx)
 	p.stage(selected)
 	p.deliver(ctx)
+	p.revokePending(ctx)
 	p.giveUpStale(ctx, stale)
 	if err := p.ledger.close(); err != nil {
 		p.other(err)

@@ -6,10 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"certd/acme"
+	"certd/issue"
 	"certd/state"
 )
+
+// revokeTimeout bounds the pending revocations of a pass; the next one goes on.
+const revokeTimeout = 5 * time.Minute
 
 // Revoke has the CA revoke a certificate (RFC 8555 §7.6), and returns the targets
 // whose live links lead to it: they need another one now. That it is to be revoked
@@ -67,10 +72,14 @@ func (v *View) linkedTo(certID string) []string {
 }
 
 // revokePending asks for the revocations that a run was cut off from, or that
-// acmetool noted and never did.
+// acmetool noted and never did. It comes after the orders, so that a CA that hangs
+// holds up no renewal; a CA that does not work is left alone until the next pass.
 func (p *pass) revokePending(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
+	defer cancel()
+	down := make(map[string]bool) // by directory
 	for id, c := range p.view.Snapshot.Certificates {
-		if !c.RevokePending || !c.NotAfter.After(p.view.Now) || ctx.Err() != nil {
+		if !c.RevokePending || !c.NotAfter.After(p.view.Now) || ctx.Err() != nil || down[c.Directory] {
 			continue
 		}
 		reason, err := acme.ParseReason(c.RevokeReason)
@@ -78,6 +87,7 @@ func (p *pass) revokePending(ctx context.Context) {
 			reason = acme.ReasonUnspecified
 		}
 		if err := p.revoke(ctx, c, reason); err != nil {
+			down[c.Directory] = issue.BlameOf(err) == issue.BlameCA
 			p.other(fmt.Errorf("revoke certificate %s: %w", id, err))
 			continue
 		}

@@ -90,3 +90,29 @@ func TestRevocationGoesOn(t *testing.T) {
 		t.Error("the next pass asked again")
 	}
 }
+
+// TestRevocationHoldsUpNothing: orders come before the revocations that are
+// pending, and a CA that does not work is asked for one of these only.
+func TestRevocationHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	dir, ca := t.TempDir(), acmetest.StartFaulty(t, acmetest.Respond("revoke", 500, nil, ""))
+	configureFault(t, dir, ca)
+	for range 3 {
+		issued(t, dir, ca, "before")
+	}
+	for id := range look(t, dir).Snapshot.Certificates {
+		write(t, dir+"/certs/"+id+"/revoke", "")
+	}
+	ca.ResetRequests()
+	report := pass(t, dir, daemon.Options{})
+	if report.Results[0].Outcome != daemon.Issued || len(report.Other) != 1 {
+		t.Errorf("%+v, further errors %v; want one certificate issued, one revocation tried", report.Results[0], report.Other)
+	}
+	revoking := false
+	for _, r := range ca.Requests() {
+		revoking = revoking || r.Operation == "revoke"
+		if revoking && r.Operation == "order" {
+			t.Error("the order comes after the revocations")
+		}
+	}
+}

@@ -27,8 +27,9 @@ func (a *app) doctorCommand() *cobra.Command {
 		Short: "Look whether everything is ready, and say what to do",
 		Long: `Looks at everything that a certificate needs: state directory, configuration, hooks,
 CA, account, clock and port; and for every wanted name, or those given, which need not be
-wanted yet: DNS, CAA records, and whether an answer to a challenge is seen on each address.
-For that it presents a random token as reconcile would, and removes it again.
+wanted yet: DNS, DNSSEC, CAA records, and whether an answer to a challenge is seen on each
+address, or in the DNS. For that it presents a random token, or has the DNS provider or hook
+set a random record, as reconcile would, and removes it again.
 
 Each line is ok, warning or failure, and says what to do about it. Nothing is ordered or
 registered, and nothing is written to the state directory.

@@ -85,7 +85,7 @@ func (c *Client) parseAccount(a *answer, url string) (*Account, error) {
 	switch w.Status {
 	case StatusValid, "": // the URL is all that is needed
 	case StatusDeactivated, StatusRevoked:
-		return nil, &Problem{Class: ClassOperator, Detail: fmt.Sprintf("the account %s is %s; make another with a new key", clip(url, 200), w.Status)}
+		return nil, &Problem{Type: "unauthorized", Class: ClassOperator, Detail: fmt.Sprintf("the account %s is %s; make another with a new key", clip(url, 200), w.Status)}
 	default:
 		return nil, fmt.Errorf("unknown account status %q", clip(string(w.Status), 50))
 	}

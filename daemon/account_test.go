@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"path/filepath"
 	"testing"
 
@@ -214,5 +215,19 @@ func TestDeactivate(t *testing.T) {
 	}
 	if res := pass(t, dir, daemon.Options{Force: true}).Results[0]; res.Outcome != daemon.Issued || ca.Accounts() != 2 {
 		t.Errorf("the next order: %s, %v, with %d accounts; want it with another account", res.Outcome, res.Err, ca.Accounts())
+	}
+}
+
+// TestDeactivatedElsewhere: a CA may show an account that was ended instead of
+// refusing to (RFC 8555 §7.3.6). It can be put away all the same.
+func TestDeactivatedElsewhere(t *testing.T) {
+	t.Parallel()
+	shown := acmetest.Respond("account", 200, http.Header{"Location": {"/account/1"}, "Content-Type": {"application/json"}}, `{"status":"deactivated"}`)
+	refused := acmetest.Respond("account", 403, nil, `{"type":"urn:ietf:params:acme:error:unauthorized","detail":"it is deactivated"}`)
+	dir, ca := t.TempDir(), acmetest.StartFaulty(t, refused.Nth(2), shown.Nth(3))
+	configureFault(t, dir, ca)
+	issued(t, dir, ca, "before")
+	if err := withAccount(t, dir, func(a *daemon.CAAccount) error { return a.Deactivate(t.Context()) }); err != nil {
+		t.Errorf("the account cannot be put away: %v", err)
 	}
 }

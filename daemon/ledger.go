@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"certd/acme"
@@ -151,6 +152,28 @@ func (l *ledger) admit(a plan.Action, ask limit.Ask) error {
 	return nil
 }
 
+// closings counts the orders that end without a certificate, or never began,
+// and were not finalized.
+type closings struct {
+	issue.Journal
+	n atomic.Int32
+}
+
+// CloseOrder implements issue.Journal.
+func (c *closings) CloseOrder(o acme.OpenOrder) error {
+	if o.KeyID == "" {
+		c.n.Add(1)
+	}
+	return c.Journal.CloseOrder(o)
+}
+
+// returned gives the tokens of so many orders back that came to nothing.
+func (l *ledger) returned(ask limit.Ask, n int) {
+	for range n {
+		l.change(func(now time.Time) { l.book.Returned(ask, now) })
+	}
+}
+
 // settle notes what a CA's limits make of an attempt that failed after newOrder
 // was admitted, or was refused. A refusal that names no time stands for an hour,
 // if the target's certificate lasts long enough for that.
@@ -159,14 +182,12 @@ func (l *ledger) settle(a plan.Action, ask limit.Ask, err error) {
 	switch {
 	case issue.BlameOf(err) == issue.BlameLimit:
 		l.change(func(now time.Time) {
-			l.book.Returned(ask, now)
 			if !problem.RetryGuess || !a.TriesBefore(problem.RetryAt, now) {
 				l.book.Refused(ask, problem.RetryAt, now)
 			}
 		})
 	case acme.ClassOf(err) == acme.ClassName:
 		l.change(func(now time.Time) {
-			l.book.Returned(ask, now)
 			for _, name := range failedNames(err) {
 				l.book.Failed(ask, name, now)
 			}

@@ -122,13 +122,19 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 	if err != nil {
 		return nil, err
 	}
+	journal := &closings{Journal: p.Store}
+	issuer.Journal = journal
 	issuer.Replaced = func(outcome, why string) {
+		if outcome == issue.ReplaceRefused {
+			p.ledger.returned(ask, 1)
+		}
 		ask.ARI = ask.ARI && outcome != issue.ReplaceRefused
 		p.replaced(client, a, outcome, why)
 	}
 	req := p.request(client, a, profile)
 	req.Admit = func() error { return p.ledger.admit(a, ask) }
 	cert, err := issuer.Issue(ctx, req)
+	p.ledger.returned(ask, int(journal.n.Load()))
 	if err != nil {
 		p.ledger.settle(a, ask, err)
 		p.count.refused(ask.CA.Name, err)

@@ -97,3 +97,43 @@ func TestServeRefuses(t *testing.T) {
 		t.Error("the refused listener was left open")
 	}
 }
+
+// TestServeOnOneAddressOfThePort: where a listener of one address keeps the whole
+// port from being opened, challenges that want the port are answered there.
+func TestServeOnOneAddressOfThePort(t *testing.T) {
+	t.Parallel()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := ln.Addr().(*net.TCPAddr).Port
+	r := challenge.NewResponder()
+	defer r.Close()
+	stop, err := r.Serve(ln, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := r.Listen([]string{fmt.Sprintf("0.0.0.0:%d", port)})
+	if err != nil {
+		t.Fatalf("a challenge on the same port: %v", err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", port))
+	if err != nil {
+		t.Fatalf("the challenge closed the listener of another: %v", err)
+	}
+	resp.Body.Close()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	other, err := net.Listen("tcp", "127.0.0.1:0") // of somebody else
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if _, err := r.Listen([]string{fmt.Sprintf("0.0.0.0:%d", other.Addr().(*net.TCPAddr).Port)}); err == nil {
+		t.Error("a port of another process was taken for ours")
+	}
+}

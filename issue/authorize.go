@@ -176,14 +176,21 @@ func (p *proof) next(ctx context.Context) bool {
 // noWay says why no challenge of p can be answered: what is offered, and why
 // each of those that certd knows is not used.
 func (r *run) noWay(p *proof) string {
-	s := fmt.Sprintf("no way to prove it: the CA offers %s, and certd is set up for %s", offered(p.authz.Challenges), list(r.solvable()))
+	s := fmt.Sprintf("no way to prove it: the CA offers %s, and certd is set up for %s", offered(p.authz.Challenges), list(r.solvable())) + r.unused(p)
+	return strings.Join(append([]string{s}, p.unprepared...), "; ")
+}
+
+// unused says of each offered type that certd has no solver for why not: each
+// reason after a semicolon. A solver that was not prepared says so itself.
+func (r *run) unused(p *proof) string {
+	s := ""
 	for _, kind := range Preference() {
 		why, known := r.Unusable[kind]
-		if known && slices.ContainsFunc(p.authz.Challenges, func(ch acme.Challenge) bool { return ch.Type == kind }) {
+		if known && r.Solvers[kind] == nil && slices.ContainsFunc(p.authz.Challenges, func(ch acme.Challenge) bool { return ch.Type == kind }) {
 			s += "; " + kind + ": " + why
 		}
 	}
-	return strings.Join(append([]string{s}, p.unprepared...), "; ")
+	return s
 }
 
 // solver returns what can present ch, nil if nothing can.

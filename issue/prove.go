@@ -93,7 +93,7 @@ func (r *run) present(ctx context.Context, p *proof) error {
 		}
 		failed = append(failed, err)
 		if !r.another(ctx, p) {
-			return join(failed)
+			return r.noOther(ctx, p, failed)
 		}
 	}
 }
@@ -109,12 +109,22 @@ func (r *run) see(ctx context.Context, p *proof) error {
 		}
 		failed = append(failed, err)
 		if !r.another(ctx, p) {
-			return join(failed)
+			return r.noOther(ctx, p, failed)
 		}
 		if err := r.present(ctx, p); err != nil {
 			return join(append(failed, err))
 		}
 	}
+}
+
+// noOther is the error of the ways that failed, with the reasons why other types
+// were not tried.
+func (r *run) noOther(ctx context.Context, p *proof, failed []error) error {
+	last, ok := failed[len(failed)-1].(*acme.Problem)
+	if why := r.unused(p); ok && why != "" && ctx.Err() == nil {
+		last.Detail += why
+	}
+	return join(failed)
 }
 
 // another gives up the way p is at and takes up the next one, if there is one.

@@ -102,8 +102,9 @@ func TestNoWayLeftTellsEveryReason(t *testing.T) {
 	second := newSolver()
 	second.present = func(acme.Identifier) error { return errors.New("port 443 in use by haproxy (pid 813)") }
 	i.Solvers["tls-alpn-01"] = second
+	i.Unusable = map[string]string{"dns-01": "no provider set", "http-01": "never said, as it was tried"}
 	_, err := i.Issue(t.Context(), b.request("a.example.com"))
-	for _, want := range []string{"present http-01: port 80 in use by nginx (pid 812)", "present tls-alpn-01: port 443 in use by haproxy (pid 813)", "a.example.com"} {
+	for _, want := range []string{"present http-01: port 80 in use by nginx (pid 812)", "present tls-alpn-01: port 443 in use by haproxy (pid 813); dns-01: no provider set", "a.example.com"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the error is %v, want it to say %q", err, want)
 		}

@@ -53,9 +53,25 @@ func Revoke(ctx context.Context, o Options, certID string, reason acme.Reason) (
 		if refused(err) && !was.Revoked {
 			return nil, errors.Join(err, o.Store.UnmarkRevoke(certID))
 		}
-		return view.linkedTo(certID), fmt.Errorf("%w; each reconcile asks again", err)
+		err = fmt.Errorf("%w; each reconcile asks again", err)
+		targets = view.linkedTo(certID)
+		return targets, errors.Join(err, p.hasten(targets))
 	}
-	return view.linkedTo(certID), nil
+	targets = view.linkedTo(certID)
+	return targets, p.hasten(targets)
+}
+
+// hasten ends the waits of targets after failures, but for what a CA asked for:
+// their certificate is revoked.
+func (p *pass) hasten(targets []string) error {
+	var errs []error
+	for _, file := range targets {
+		if at, ok := p.view.Snapshot.Attempts[file]; ok && at.Class != string(acme.ClassWait) && at.NextAttempt.After(p.view.Now) {
+			at.NextAttempt = p.view.Now.UTC()
+			errs = append(errs, p.Store.SaveAttempt(at))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // linkedTo returns the targets, by file, that own a live name which leads to a

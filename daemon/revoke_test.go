@@ -116,3 +116,29 @@ func TestRevocationHoldsUpNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestRevokedAfterFailures: a target that waits after failures of its own does not
+// wait with a certificate that was revoked; at the word of its CA it does.
+func TestRevokedAfterFailures(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		fault acmetest.Fault
+		want  daemon.Outcome
+	}{
+		{orderProblem(400, "rejectedIdentifier"), daemon.Issued},
+		{rateLimit("3600"), daemon.Waiting},
+	} {
+		dir, ca := t.TempDir(), acmetest.StartFaulty(t, tt.fault.Nth(2))
+		configureFault(t, dir, ca)
+		issued(t, dir, ca, "before")
+		if res := pass(t, dir, daemon.Options{Force: true}).Results[0]; res.Outcome != daemon.Failed {
+			t.Fatalf("%s, %v; want a failure", res.Outcome, res.Err)
+		}
+		if _, _, err := revoke(t, dir, acme.ReasonUnspecified); err != nil {
+			t.Fatal(err)
+		}
+		if res := pass(t, dir, daemon.Options{}).Results[0]; res.Outcome != tt.want {
+			t.Errorf("after a revocation: %s because %s, %v; want %s", res.Outcome, res.Action.Reason, res.Err, tt.want)
+		}
+	}
+}

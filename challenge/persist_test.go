@@ -10,6 +10,7 @@ import (
 	"certd/acme"
 	"certd/acme/acmetest"
 	"certd/challenge"
+	"certd/challenge/challengetest"
 	"certd/challenge/dnscheck"
 )
 
@@ -114,4 +115,26 @@ func add(data *challtestsrv.ChallSrv, name string, texts []string) {
 	for _, text := range texts {
 		data.AddDNSTXTRecord(name, text)
 	}
+}
+
+// dns-account-01 is dns-01 at a name of the account's own.
+func TestContractDNSAccount(t *testing.T) {
+	t.Parallel()
+	label := challenge.AccountLabel("https://example.com/acme/acct/ExampleAccount")
+	challengetest.Run(t, challengetest.Harness{NamesOnly: true, Start: func(t *testing.T) challengetest.Subject {
+		zone, kept := &fakeZone{}, &journal{}
+		dns := &challenge.DNS{Journal: kept, Hook: zone.hook, Checker: nobody(), NoWait: true}
+		return challengetest.Subject{
+			Solver: &challenge.DNS01{DNS: dns, Label: label},
+			Fetch: func(token string) (string, bool, error) {
+				for _, name := range zone.left() {
+					if !strings.HasPrefix(name, label+"._acme-challenge.") {
+						t.Errorf("the record is %s, want the account's label in front", name)
+					}
+				}
+				return zone.fetch(token)
+			},
+			Left: func() []string { return append(zone.left(), kept.ids()...) },
+		}
+	}})
 }

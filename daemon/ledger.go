@@ -64,9 +64,13 @@ func newLedger(o Options, view *View) *ledger {
 	return l
 }
 
+// trialTime is about how long a target may take to find out whether a CA works.
+const trialTime = 15 * time.Minute
+
 // enter returns once the CA may be asked, and else why it may not: it does not
 // work. After a time out of order one target tries whether it works again, and
-// the others wait for what comes of it. leave must be called when the target is
+// the others wait for what comes of it, but for those whose certificate could expire
+// meanwhile. leave must be called when the target is
 // done with the CA, and judge before.
 func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave func(), err error) {
 	for {
@@ -79,6 +83,10 @@ func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave 
 		running := l.trials[ca.Directory]
 		if running == nil {
 			break
+		}
+		if a.TriesBefore(now.Add(trialTime), now) {
+			l.mu.Unlock()
+			return func() {}, nil
 		}
 		l.mu.Unlock()
 		select {

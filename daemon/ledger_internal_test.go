@@ -109,6 +109,15 @@ func TestWaitForTrialEnds(t *testing.T) {
 		if _, err := l.enter(ctx, plan.Action{}, ca); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, want the wait for the trial to end", err)
 		}
+		soon := plan.Action{Latest: time.Now().Add(time.Minute)}
+		if alone, err := l.enter(t.Context(), soon, ca); err != nil {
+			t.Errorf("with a certificate that is about to expire, beside the trial: %v", err)
+		} else {
+			alone()
+		}
+		if l.trials[ca.Directory] == nil {
+			t.Error("the trial is over although it goes on")
+		}
 		leave()
 	})
 }

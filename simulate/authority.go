@@ -20,7 +20,6 @@ type authority struct {
 	limits  []config.Limit
 	exempts bool // renewals, as Let's Encrypt does
 	buckets map[bucketKey]*bucket
-	down    []Span
 }
 
 type bucketKey struct {

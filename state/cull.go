@@ -50,7 +50,7 @@ const (
 // takes, in this order: links in live/ of names that are not wanted, if their
 // certificate has expired; certificates that are expired or revoked and that
 // neither live/ nor an open order refers to; notes (orders, attempts, next keys) of
-// targets that are gone; keys older than 30 days that no certificate, order or
+// targets that are gone, and on certificates that are; keys older than 30 days that no certificate, order or
 // target refers to; and retired accounts. Broken entries, and whatever live/ links
 // to in whatever way, are left alone; with broken entries that may refer to keys,
 // all keys are.
@@ -139,11 +139,35 @@ func (s *Store) cullable(snap *Snapshot, c Culling) ([]Culled, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, keys...)
+	orphans, err := orphanedRenewals(root)
+	if err != nil {
+		return nil, err
+	}
+	all = append(append(all, keys...), orphans...)
 	for _, name := range retired {
 		all = append(all, Culled{name, "an account key that was replaced, or an account that was deactivated", cullAccount})
 	}
 	return all, nil
+}
+
+// orphanedRenewals lists renewal information of certificates that are not there at
+// all: somebody else has removed them.
+func orphanedRenewals(root *os.Root) ([]Culled, error) {
+	files, err := names(root, "renewal")
+	if err != nil {
+		return nil, err
+	}
+	var orphans []Culled
+	for _, file := range files {
+		id, ok := strings.CutSuffix(file, ".json")
+		if !ok || !isID(id) {
+			continue
+		}
+		if _, err := root.Lstat("certs/" + id); errors.Is(err, fs.ErrNotExist) {
+			orphans = append(orphans, Culled{"renewal/" + file, "renewal information of a certificate that is gone", cullFile})
+		}
+	}
+	return orphans, nil
 }
 
 // cullableLinks lists the links of unwanted names.

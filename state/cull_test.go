@@ -246,3 +246,17 @@ func TestCullNeedsTheLock(t *testing.T) {
 		t.Errorf("cull of a directory that is not there: %v (%v)", got, err)
 	}
 }
+
+// TestCullOrphanedRenewals: acmetool, or somebody by hand, has removed certificates.
+func TestCullOrphanedRenewals(t *testing.T) {
+	t.Parallel()
+	s := lockedStore(t)
+	kept := published(t, s, newTestCA(t), "https://ca.example/order/1", day(80), "www.example.com")
+	gone := "renewal/" + CertID("https://ca.example/order/0") + ".json"
+	for _, name := range []string{"renewal/" + kept + ".json", gone, "renewal/notes.txt"} {
+		plant(t, s, name, "{}")
+	}
+	if got, err := culled(s, Culling{Now: day(0)}); err != nil || !slices.Equal(got, []string{gone}) {
+		t.Errorf("cull: %q (%v), want %q", got, err, gone)
+	}
+}

@@ -25,7 +25,7 @@ func (a *app) cullCommand() *cobra.Command {
               open order refers to them
   keys/       keys older than 30 days that no certificate, order or target uses
   accounts/   account keys that were replaced, accounts that were deactivated
-  orders/ attempts/ staged/   notes on targets that are gone
+  orders/ attempts/ staged/ renewal/   notes on what is gone
 
 Never deletes what a wanted name uses. While a target cannot be read, links and keys
 are kept: it may want them.`,

@@ -29,16 +29,17 @@ type tool interface {
 // A client is one row of the tables.
 type client struct {
 	tool
-	name    string
-	program string // path
-	version []string
-	found   *regexp.Regexp // the version in what that prints
-	batch   string         // how it does many certificates, in words
-	also    string         // what it needs beside its program, in words
-	skipped string         // what it says of each certificate that is not due; empty if nothing
-	asks    bool           // asks the CA when to renew each certificate (RFC 9773), once in some hours
-	system  bool           // trusts only the system's CAs
-	upTo    int            // certificates of a run with nothing to do; zero means no limit
+	name     string
+	program  string // path
+	version  []string
+	found    *regexp.Regexp // the version in what that prints
+	batch    string         // how it does many certificates, in words
+	also     string         // what it needs beside its program, in words
+	skipped  string         // what it says of each certificate that is not due; empty if nothing
+	parallel bool           // obtains several certificates at once
+	asks     bool           // asks the CA when to renew each certificate (RFC 9773), once in some hours
+	system   bool           // trusts only the system's CAs
+	upTo     int            // certificates of a run with nothing to do; zero means no limit
 }
 
 // clients returns certd and the others that are asked for.
@@ -55,7 +56,7 @@ func clients(o Options) ([]*client, error) {
 			skipped: "", system: true},
 	}
 	all := []*client{{name: "certd", tool: certd{}, program: o.Certd, version: []string{"version"}, found: regexp.MustCompile(`^certd (\S+)`),
-		batch: "one process, 8 at once", asks: true}}
+		batch: "one process, 8 at once", asks: true, parallel: true}}
 	for _, c := range others {
 		c.upTo = 1000
 		if o.Only == "" || strings.Contains(","+o.Only+",", ","+c.name+",") {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,6 +96,8 @@ func median(costs []cost) cost {
 		return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
 	}
 	m := costs[0]
+	all := slices.SortedFunc(slices.Values(costs), func(a, b cost) int { return cmp.Compare(len(a.requests), len(b.requests)) })
+	m.requests = all[(len(all)-1)/2].requests
 	m.wall = time.Duration(by(func(c cost) int64 { return int64(c.wall) }))
 	m.cpu = time.Duration(by(func(c cost) int64 { return int64(c.cpu) }))
 	m.memory = int(by(func(c cost) int64 { return int64(c.memory) }))

@@ -42,7 +42,7 @@ certificate before it is measured. Times are medians; in brackets: how many time
 // issued has the tables of requests and times of issuance.
 func (m *match) issued(b *strings.Builder) {
 	us := m.rows[0]
-	fmt.Fprintf(b, "\n## Obtaining certificates\n\nRequests to the CA per certificate; seconds until everything is on disk. A client that would take more than\n%s for a batch has a smaller one, and its time is scaled up.\n\n", round(m.Patience))
+	fmt.Fprintf(b, "\n## Obtaining certificates\n\nRequests to the CA per certificate; seconds until everything is on disk. A client that works on one after\nanother and would take more than %s for a batch has a smaller one, and its time is scaled up.\n\n", round(m.Patience))
 	fmt.Fprintf(b, "| client | requests, 1 | requests, 20 | seconds, 1 | seconds, %d | per certificate |\n| --- | --- | --- | --- | --- | --- |\n", m.Batch)
 	for _, r := range m.rows {
 		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", r.name, requests(r.one), requests(r.twenty), m.time(r.one, us.one, 1),
@@ -176,4 +176,4 @@ func orDash(s string) string {
 	return s
 }
 
-func round(d time.Duration) string { return strings.TrimSuffix(d.String(), "0s") }
+func round(d time.Duration) string { return fmt.Sprintf("%.0f seconds", d.Seconds()) }

@@ -24,14 +24,32 @@ type row struct {
 	twenty      cell         // in one batch
 	batch       cell         // Options.Batch certificates, or fewer
 	nothing     map[int]cell // certificates that are not due, by their number
-	notes       []string     // why something could not be measured
+	leastCPU    map[int]time.Duration
+	notes       []string // why something could not be measured
+
+	home    *home  // where it issues; nil without an account
+	singles []cost // of one certificate each
+	names   int    // used so far
 }
+
+// errNoHome follows another error that says more.
+var errNoHome = errors.New("not tried, since it has no account or no certificate")
 
 // A cell is one median; n is the number of certificates, zero if it could not be
 // measured.
 type cell struct {
 	cost
 	n, runs int
+}
+
+// leastCPU is the least processor time of costs, which other work disturbs less
+// than their median.
+func leastCPU(costs []cost) time.Duration {
+	least := costs[0].cpu
+	for _, c := range costs {
+		least = min(least, c.cpu)
+	}
+	return least
 }
 
 // A match is one run of the bench.
@@ -55,11 +73,12 @@ func Run(ctx context.Context, o Options, out io.Writer) (err error) {
 	m := &match{Options: o, arena: a}
 	a.certd = all[0].program
 	for _, c := range all {
-		m.rows = append(m.rows, &row{client: c, nothing: make(map[int]cell)})
+		m.rows = append(m.rows, &row{client: c, nothing: make(map[int]cell), leastCPU: make(map[int]time.Duration)})
 	}
 	start := time.Now()
 	m.each(ctx, "program", m.program)
-	m.each(ctx, "one certificate and a batch", m.issuing)
+	m.singles(ctx)
+	m.each(ctx, "a batch", m.batches)
 	for _, n := range o.Sizes {
 		m.each(ctx, fmt.Sprintf("nothing to do for %d", n), func(ctx context.Context, r *row) error { return m.idle(ctx, r, n) })
 	}
@@ -151,22 +170,56 @@ func (m *match) obtain(ctx context.Context, r *row, h *home, names []string) (co
 	return c, nil
 }
 
-// issuing measures one certificate, several times, and batches.
-func (m *match) issuing(ctx context.Context, r *row) error {
-	h, err := m.ready(ctx, r)
-	if err != nil {
+// singles measures one certificate, in rounds, so that what else the machine does
+// strikes all clients alike.
+func (m *match) singles(ctx context.Context) {
+	m.each(ctx, "an account", func(ctx context.Context, r *row) (err error) {
+		r.home, err = m.ready(ctx, r)
 		return err
+	})
+	for round := range m.Runs {
+		m.each(ctx, fmt.Sprintf("one certificate, round %d", round+1), func(ctx context.Context, r *row) error {
+			c, err := m.several(ctx, r, 1)
+			if err == nil {
+				r.singles = append(r.singles, c)
+				r.one = cell{median(r.singles), 1, len(r.singles)}
+			}
+			return err
+		})
 	}
-	serial := 0
-	batch := func(n, runs int) (cell, error) {
+}
+
+// several has a client obtain n certificates of new names.
+func (m *match) several(ctx context.Context, r *row, n int) (cost, error) {
+	if r.home == nil {
+		return cost{}, errNoHome
+	}
+	var names []string
+	for range n {
+		r.names++
+		names = append(names, fmt.Sprintf("%s%d.example.test", r.name, r.names))
+	}
+	return m.obtain(ctx, r, r.home, names)
+}
+
+// batches measures many certificates at once: fewer with a client that would take
+// too long.
+func (m *match) batches(ctx context.Context, r *row) (err error) {
+	if len(r.singles) == 0 {
+		return errNoHome
+	}
+	slowest := time.Millisecond
+	for _, c := range r.singles { // it varies much with some
+		slowest = max(slowest, c.wall)
+	}
+	most, runs := max(1, int(m.Patience/slowest)), 1
+	if r.parallel {
+		most, runs = m.Batch, min(m.Runs, 3)
+	}
+	batch := func(n int) (cell, error) {
 		var costs []cost
 		for range runs {
-			var names []string
-			for range n {
-				serial++
-				names = append(names, fmt.Sprintf("%s%d.example.test", r.name, serial))
-			}
-			c, err := m.obtain(ctx, r, h, names)
+			c, err := m.several(ctx, r, n)
 			if err != nil {
 				return cell{}, err
 			}
@@ -174,19 +227,11 @@ func (m *match) issuing(ctx context.Context, r *row) error {
 		}
 		return cell{median(costs), n, runs}, nil
 	}
-	if r.one, err = batch(1, m.Runs); err != nil {
+	if r.batch, err = batch(min(m.Batch, most)); err != nil {
 		return err
 	}
-	within := func(n int) int { return max(1, min(n, int(m.Patience/max(r.one.wall, time.Millisecond)))) }
-	runs := m.Runs
-	if time.Duration(m.Batch)*r.one.wall > m.Patience/2 {
-		runs = 1
-	}
-	if r.batch, err = batch(within(m.Batch), min(runs, 3)); err != nil {
-		return err
-	}
-	if r.twenty = r.batch; r.batch.n > 20 && m.Batch > 20 {
-		r.twenty, err = batch(20, 1)
+	if r.twenty = r.batch; r.batch.n > 20 {
+		r.twenty, err = batch(20)
 	}
 	return err
 }
@@ -232,5 +277,6 @@ func (m *match) idle(ctx context.Context, r *row, n int) error {
 		}
 	}
 	r.nothing[n] = cell{median(costs), n, len(costs)}
+	r.leastCPU[n] = leastCPU(costs)
 	return os.RemoveAll(h.dir)
 }

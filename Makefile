@@ -35,7 +35,7 @@ check: ## format, vet, module files, staticcheck, govulncheck: no tests
 fuzz: ## each fuzz target for FUZZTIME (30s)
 	@build/fuzz.sh
 
-bench: ## certd beside other ACME clients; writes docs/benchmarks.md; about half an hour
+bench: ## certd beside other ACME clients; writes docs/benchmarks.md; ten minutes or more
 	@build/bench.sh
 
 install: ## certd, man pages, completions, units below DESTDIR and PREFIX (/usr/local)

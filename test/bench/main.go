@@ -38,7 +38,7 @@ func bench(ctx context.Context, args []string) error {
 	flags.StringVar(&o.Only, "only", "", "clients to compare with, such as uacme,certbot; all if empty, none if \"-\"")
 	flags.IntVar(&o.Runs, "runs", 5, "runs of what is quick; what takes longer is run less often")
 	flags.IntVar(&o.Batch, "batch", 100, "certificates in a batch")
-	flags.DurationVar(&o.Patience, "patience", time.Minute, "how long one measurement may take: a slower client's batch is smaller, its runs are fewer")
+	flags.DurationVar(&o.Patience, "patience", 30*time.Second, "how long one measurement may take: a slower client's batch is smaller, its runs are fewer")
 	output := flags.String("o", "", "file for the result, as Markdown; standard output if empty")
 	if err := flags.Parse(args); err != nil {
 		return err

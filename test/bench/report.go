@@ -136,6 +136,7 @@ func (m *match) notesOf(b *strings.Builder) {
 		"- Each trusts the CA by its own variable or option; where it has none, the CA's root is mounted among the system's for the bench alone.\n" +
 		"- Pebble's challenge dns-persist-01 is taken out of authorizations, because uacme 1.7 gives up on a challenge without token.\n" +
 		"- Random pauses before renewals are switched off (certbot, lego), acmetool's self-test of challenges is, too; certd's is on.\n" +
+		"- lego takes a tenth of a second or some seconds, as its first look at an authorization comes late enough or not.\n" +
 		"- Where a client has no command for many certificates, its processes run one after another, and their times are added.\n")
 }
 

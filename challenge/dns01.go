@@ -40,6 +40,7 @@ type held struct {
 	terms   Terms
 	release func() // of the provider's turn
 	shown   bool   // Present succeeded
+	seen    bool   // Wait did, too
 }
 
 // A DNSRecord is a TXT record that was set, or is about to be: what it takes to
@@ -119,6 +120,9 @@ func (d *DNS01) record(ctx context.Context, id acme.Identifier, ch acme.Challeng
 	if r.Name = end; err != nil {
 		r.Name = d.recordName(r.Domain)
 	}
+	if !isHost(r.Name) { // hooks get it
+		return r, fmt.Errorf("%s leads to %q, which is no name for a record", d.recordName(r.Domain), acme.Sanitize(r.Name))
+	}
 	return r, nil
 }
 
@@ -152,7 +156,7 @@ func (d *DNS01) CleanUp(ctx context.Context, id acme.Identifier, ch acme.Challen
 		return d.DNS.removeLeft(ctx, dnsValue(ch))
 	}
 	defer h.release()
-	return d.DNS.remove(ctx, h.record)
+	return d.DNS.remove(ctx, h.record, h.shown && !h.seen)
 }
 
 // Wait returns nil once everybody shows the record, together with the others
@@ -178,7 +182,13 @@ func (d *DNS01) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge)
 			return err
 		}
 	}
-	return d.DNS.Checker.Wait(ctx, name, values, h.terms.Limit, h.terms.Interval)
+	if err := d.DNS.Checker.Wait(ctx, name, values, h.terms.Limit, h.terms.Interval); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	h.seen = true
+	d.mu.Unlock()
+	return nil
 }
 
 // values are all values that are set under a name now.

@@ -46,6 +46,18 @@ type Helper struct {
 	patience time.Duration // in place of helperGrace; zero means that
 }
 
+// HelperOf returns a Helper for a state directory: for root, files of credentials
+// may be its owner's.
+func HelperOf(stateDir string) *Helper {
+	h := &Helper{}
+	if info, err := os.Stat(stateDir); err == nil {
+		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+			h.Owner = int(sys.Uid)
+		}
+	}
+	return h
+}
+
 // helperRequest and helperAnswer are the contract with certd-dns; the meaning of
 // the fields is in cmd/certd-dns/request.go.
 type helperRequest struct {
@@ -83,6 +95,7 @@ func (h *Helper) describe(ctx context.Context, r DNSRecord) (Terms, error) {
 }
 
 func (h *Helper) present(ctx context.Context, r DNSRecord) (memory []byte, err error) {
+	r.Memory = nil // of an earlier one, which it would be undone with
 	a, err := h.ask(ctx, "present", r, presentTimeout)
 	return a.Memory, err
 }
@@ -123,7 +136,7 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 		return a, fmt.Errorf("%s %s: its answer is no JSON document", helperName, r.Provider)
 	}
 	if !a.OK {
-		text := acme.Sanitize(a.Error)
+		text := acme.Sanitize(env.hide(a.Error))
 		if a.Variable != "" && r.EnvFile == "" {
 			text += "; set request.challenge.dns-env-file to a file with NAME=value in each line"
 		}
@@ -195,11 +208,11 @@ func (h *Helper) run(ctx context.Context, path string, env environment, request 
 	<-written
 	switch {
 	case err != nil && len(out.kept) == 0:
-		return nil, explainExit(err, string(complaint.kept))
+		return nil, explainExit(err, env.hide(string(complaint.kept)))
 	case out.more:
 		return nil, fmt.Errorf("it answered more than %d bytes", maxReply)
 	case len(out.kept) == 0:
-		return nil, explainExit(errors.New("it gave no answer"), string(complaint.kept))
+		return nil, explainExit(errors.New("it gave no answer"), env.hide(string(complaint.kept)))
 	}
 	return out.kept, nil
 }

@@ -130,6 +130,9 @@ func (d *DNS) set(ctx context.Context, r DNSRecord) error {
 	if err := d.claim(ctx, r.ID()); err != nil {
 		return err
 	}
+	d.mu.Lock()
+	r.Memory = d.left[r.ID()].Memory // of an earlier process: the record may be there already
+	d.mu.Unlock()
 	if err := d.save(r); err != nil {
 		return err
 	}
@@ -187,8 +190,9 @@ func (d *DNS) save(r DNSRecord) error {
 }
 
 // remove removes a record and forgets it. One that the provider cannot remove,
-// but that no server shows, counts as removed.
-func (d *DNS) remove(ctx context.Context, r DNSRecord) error {
+// but that no server shows, counts as removed unless it is fresh: servers may not
+// show it yet.
+func (d *DNS) remove(ctx context.Context, r DNSRecord, fresh bool) error {
 	d.mu.Lock()
 	if kept, ok := d.left[r.ID()]; ok {
 		r = kept // with what the provider wants to know again
@@ -203,7 +207,7 @@ func (d *DNS) remove(ctx context.Context, r DNSRecord) error {
 		err = d.Helper.cleanUp(ctx, r)
 	}
 	if err != nil {
-		if shown, lookErr := d.Checker.Shown(ctx, r.Name, r.Value); shown || lookErr != nil {
+		if shown, lookErr := d.Checker.Shown(ctx, r.Name, r.Value); fresh || shown || lookErr != nil {
 			return fmt.Errorf("remove TXT record %s with the value %s (it is tried again; or remove it by hand): %w", r.Name, r.Value, err)
 		}
 	}
@@ -229,7 +233,7 @@ func (d *DNS) removeLeft(ctx context.Context, value string) error {
 	d.mu.Unlock()
 	var failed reasons
 	for _, r := range all {
-		if err := d.remove(ctx, r); err != nil {
+		if err := d.remove(ctx, r, false); err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -278,7 +282,7 @@ func (d *DNS) Sweep(ctx context.Context) error {
 			defer cancel()
 			if d.take(r.ID()) {
 				defer d.letGo(r.ID())
-				errs[i] = d.remove(ctx, r)
+				errs[i] = d.remove(ctx, r, false)
 			}
 			return nil
 		})

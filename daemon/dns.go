@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"context"
-	"os"
-	"syscall"
 	"time"
 
 	"certd/challenge"
@@ -21,17 +19,12 @@ func newDNS(p *pass) *challenge.DNS {
 	c := p.view.Settings.Challenge
 	d := &challenge.DNS{
 		Journal: p.Store,
-		Helper:  &challenge.Helper{},
+		Helper:  challenge.HelperOf(p.Store.Dir()),
 		NoWait:  c.DNSCheck == config.DNSOff,
 		Checker: &dnscheck.Checker{
 			Resolver: c.Resolver, Port: c.DNSPort, Public: c.DNSResolvers, Settle: c.DNSSettle,
 			Only: c.DNSCheck == config.DNSResolvers,
 		},
-	}
-	if info, err := os.Stat(p.Store.Dir()); err == nil {
-		if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-			d.Helper.Owner = int(sys.Uid)
-		}
 	}
 	if c.Resolver != "" {
 		d.Helper.Resolvers = []string{c.Resolver}

@@ -1,0 +1,150 @@
+package challenge_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"certd/challenge"
+	"certd/challenge/challengetest"
+	"certd/challenge/dnscheck"
+)
+
+// emptyZone is a checker for a zone example.com without any TXT record, whose
+// names are aliases as told.
+func emptyZone(t *testing.T, aliases map[string]string) *dnscheck.Checker {
+	t.Helper()
+	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &dns.Server{PacketConn: packets, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		m.Authoritative = true
+		name, qtype := dns.CanonicalName(q.Question[0].Name), q.Question[0].Qtype
+		answer := ""
+		switch alias, ok := aliases[name]; {
+		case ok:
+			answer = "CNAME " + alias
+		case qtype == dns.TypeSOA && name == "example.com.":
+			answer = "SOA ns.example.com. x.example.com. 1 1 1 1 1"
+		case qtype == dns.TypeNS && name == "example.com.":
+			answer = "NS ns.example.com."
+		case qtype == dns.TypeA && name == "ns.example.com.":
+			answer = "A 127.0.0.1"
+		}
+		if answer != "" {
+			rr, err := dns.NewRR(fmt.Sprintf("%s 1 IN %s", name, answer))
+			if err != nil {
+				t.Error(err)
+			}
+			m.Answer = append(m.Answer, rr)
+		}
+		_ = w.WriteMsg(m)
+	})}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.ActivateAndServe() }()
+	t.Cleanup(func() { _ = packets.Close(); <-done })
+	addr := packets.LocalAddr().(*net.UDPAddr)
+	return &dnscheck.Checker{Resolver: addr.String(), Port: addr.Port}
+}
+
+// A record that was set and that nobody has seen yet may still come up: that no
+// server shows it does not mean that it was removed.
+func TestDNSNotSeenYet(t *testing.T) {
+	t.Parallel()
+	zone, kept := &fakeZone{}, &journal{}
+	checker := emptyZone(t, nil)
+	start := func() *challenge.DNS { return &challenge.DNS{Journal: kept, Hook: zone.hook, Checker: checker} }
+	d := &challenge.DNS01{DNS: start()}
+	id, ch := challengetest.New("www.example.com")
+	if err := d.Present(t.Context(), id, ch); err != nil {
+		t.Fatal(err)
+	}
+	zone.fail = errors.New("the provider is down")
+	if err := d.CleanUp(t.Context(), id, ch); err == nil || len(kept.ids()) != 1 {
+		t.Errorf("the removal of a fresh record failed: got the error %v and %d journaled, want it kept", err, len(kept.ids()))
+	}
+	next := start()
+	if err := next.Load(kept.entries); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Sweep(t.Context()); err != nil || len(kept.ids()) > 0 {
+		t.Errorf("the next run: %v, and %d journaled, want it removed", err, len(kept.ids()))
+	}
+}
+
+// A name from the DNS reaches hooks only if it is made of letters, digits and "-._".
+func TestDNSOddAlias(t *testing.T) {
+	t.Parallel()
+	zone := &fakeZone{}
+	for name, alias := range map[string]string{"a": `$(reboot).example.com.`, "b": `x\010y.example.com.`, "c": `a/b.example.com.`, "d": `-rf.example.com.`} {
+		checker := emptyZone(t, map[string]string{"_acme-challenge." + name + ".example.com.": alias})
+		d := &challenge.DNS01{DNS: &challenge.DNS{Hook: zone.hook, Checker: checker}}
+		id, ch := challengetest.New(name + ".example.com")
+		if err := d.Present(t.Context(), id, ch); err == nil || len(zone.calls) > 0 || strings.ContainsAny(err.Error(), "\n") {
+			t.Errorf("an alias for %s: got the error %v and the calls %q, want an error and none", alias, err, zone.calls)
+		}
+	}
+}
+
+// What a provider wants to know again of a record is kept when another process
+// sets it anew: it may be there already.
+func TestDNSMemoryKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	script := helper(t, fmt.Sprintf(`#!/bin/sh
+read -r request
+case $request in
+*'"action":"present"'*'"memory"'*) echo '{"error":"a memory at present"}'; exit 1 ;;
+*'"action":"present"'*) [ ! -e %[1]s/record ] || { echo '{"error":"identical record already exists"}'; exit 1; }
+	touch %[1]s/record; echo '{"ok":true,"memory":{"recordIDs":{"x":"1"}}}'; exit ;;
+*'"action":"cleanup"'*'"memory":{"recordIDs":{"x":"1"}}'*) rm %[1]s/record ;;
+*'"action":"cleanup"'*) echo '{"error":"unknown record ID"}'; exit 1 ;;
+esac
+echo '{"ok":true}'
+`, dir))
+	kept := &journal{}
+	start := func() *challenge.DNS {
+		return &challenge.DNS{Journal: kept, Helper: &challenge.Helper{Path: script}, Checker: nobody(), NoWait: true}
+	}
+	id, ch := challengetest.New("www.example.com")
+	if err := (&challenge.DNS01{DNS: start(), Provider: "exec"}).Present(t.Context(), id, ch); err != nil {
+		t.Fatal(err)
+	}
+	dns := start()
+	if err := dns.Load(kept.entries); err != nil {
+		t.Fatal(err)
+	}
+	d := &challenge.DNS01{DNS: dns, Provider: "exec"}
+	if err := d.Present(t.Context(), id, ch); err == nil || !strings.Contains(err.Error(), "already exists") {
+		t.Errorf("the same record again: got %v", err)
+	}
+	if err := d.CleanUp(t.Context(), id, ch); err != nil || len(entries(t, dir))+len(kept.ids()) > 0 {
+		t.Errorf("CleanUp: %v; left are %q, and %d journaled", err, entries(t, dir), len(kept.ids()))
+	}
+}
+
+// Credentials do not get into errors, however a provider's code writes them.
+func TestHelperHidesCredentials(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "dns.env")
+	if err := os.WriteFile(file, []byte("DUCKDNS_TOKEN='se/cret+value'\nNAMECHEAP_API_USER=somebody\nX_PASSWORD=short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, script := range map[string]string{
+		"answers": `echo "{\"error\":\"duckdns: somebody: Get https://www.duckdns.org/update?token=se%2Fcret%2Bvalue&raw=$DUCKDNS_TOKEN\"}"`,
+		"panics":  `echo "panic: somebody: $DUCKDNS_TOKEN se%2Fcret+value" >&2; exit 2`,
+	} {
+		err := present(t, t.Context(), "#!/bin/sh\n"+script+"\n", file)
+		if err == nil || strings.Contains(err.Error(), "cret") || !strings.Contains(err.Error(), "***") || !strings.Contains(err.Error(), "somebody") {
+			t.Errorf("a provider that %s: got the error %v, want one without the token", what, err)
+		}
+	}
+}

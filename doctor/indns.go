@@ -19,7 +19,7 @@ import (
 func (r *run) newDNS() *challenge.DNS {
 	c := r.settings.Challenge
 	d := &challenge.DNS{
-		Helper: &challenge.Helper{},
+		Helper: challenge.HelperOf(r.StateDir),
 		NoWait: c.DNSCheck == config.DNSOff,
 		Checker: &dnscheck.Checker{
 			Resolver: c.Resolver, Port: c.DNSPort, Public: c.DNSResolvers, Settle: c.DNSSettle, Only: c.DNSCheck == config.DNSResolvers,

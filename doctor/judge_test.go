@@ -3,10 +3,13 @@ package doctor
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"certd/acme"
+	"certd/challenge"
+	"certd/config"
 )
 
 // TestClock: bounds by Date, which has whole seconds.
@@ -98,5 +101,44 @@ func TestPrintable(t *testing.T) {
 	}
 	if got := printable(strings.Repeat("ä", 5000)); len(got) > 2<<10+3 || !strings.HasSuffix(got, "ä…") {
 		t.Errorf("%d bytes, ends with %q", len(got), got[len(got)-8:])
+	}
+}
+
+// Root tries the daemon's file of credentials as an order would.
+func TestHelperOwner(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := int(info.Sys().(*syscall.Stat_t).Uid)
+	if os.Geteuid() == 0 {
+		want = 4242
+		if err := os.Chown(dir, want, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := &run{Options: Options{StateDir: dir}, settings: &config.Settings{}}
+	if got := r.newDNS().Helper.Owner; got != want {
+		t.Errorf("the doctor takes files of user %d, want those of %d, whose the state directory is", got, want)
+	}
+}
+
+// Ports 80 and 443 belong to a proxy that passes handshakes on to tls-ports: then
+// the method listen has all it needs.
+func TestListenBehindProxy(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		tlsPorts []string
+		want     Result
+	}{{nil, Failure}, {[]string{"127.0.0.1:8443"}, OK}} {
+		r := &run{settings: &config.Settings{Challenge: config.ChallengeSettings{HTTPPort: 80, TLSPort: 443}},
+			holders: challenge.Holders{80: "haproxy (pid 812)", 443: "haproxy (pid 812)"}}
+		target := &config.Target{Challenge: config.Challenge{Method: challenge.MethodListen, TLSPorts: c.tlsPorts}}
+		r.httpPort([]subject{{"www.example.com", target, true}})
+		if len(r.findings) != 1 || r.findings[0].Result != c.want {
+			t.Errorf("ports 80 and 443 are taken, and tls-ports are %q: found %+v, want %s", c.tlsPorts, r.findings, c.want)
+		}
 	}
 }

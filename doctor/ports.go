@@ -69,11 +69,15 @@ func (r *run) httpPort(subjects []subject) {
 		return uses(subjects, func(c config.Challenge) bool { return slices.Contains(methods, c.Method) && len(c.HTTPPorts) == 0 })
 	}
 	needsServer := has(challenge.MethodWebroot, challenge.MethodProxy, challenge.MethodRedirector, challenge.MethodStateless)
+	// With tls-ports it does without the port of tls-alpn-01 as well.
+	listens := uses(subjects, func(c config.Challenge) bool {
+		return c.Method == challenge.MethodListen && len(c.HTTPPorts) == 0 && len(c.TLSPorts) == 0
+	})
 	const remedy = "stop that, or let it answer: request.challenge.method proxy, webroot or redirector"
 	switch {
-	case holder != "" && has(challenge.MethodListen) && !r.holders.Certd(r.port()) && r.holder(r.tls()) != "" && !r.holders.Certd(r.tls()):
+	case holder != "" && listens && !r.holders.Certd(r.port()) && r.holder(r.tls()) != "" && !r.holders.Certd(r.tls()):
 		r.add(check, "", Failure, fmt.Sprintf("held by %s, and port %d by %s; the method listen needs one of them", holder, r.tls(), r.holder(r.tls())), remedy)
-	case holder != "" && has(challenge.MethodListen) && !r.holders.Certd(r.port()):
+	case holder != "" && listens && !r.holders.Certd(r.port()):
 		r.add(check, "", Warning, fmt.Sprintf("held by %s, so the method listen has port %d alone", holder, r.tls()), remedy)
 	case holder != "":
 		r.add(check, "", OK, "held by "+holder, "")

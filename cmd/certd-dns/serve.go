@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unicode"
@@ -35,16 +36,25 @@ func serve(stdin, stdout, stderr *os.File) int {
 		return reply(out, answer{Error: err.Error()})
 	}
 	gone := make(chan string, 2)
+	var alone atomic.Bool
 	if req.Watch {
 		go func() {
 			_, _ = io.Copy(io.Discard, stdin) // how it ends does not matter
+			alone.Store(true)
 			gone <- "nobody waits for the answer any more"
 		}()
 	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	go func() { gone <- "ended by a signal: " + (<-stop).String() }()
-	return reply(out, bounded(req, newWorker, req.timeout(), gone))
+	// Providers log to stderr, which nobody reads any more if certd was killed:
+	// that must not end us before the record is removed.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	code := reply(out, bounded(req, newWorker, req.timeout(), gone))
+	if alone.Load() && unix.Getpgrp() == os.Getpid() {
+		_ = unix.Kill(0, unix.SIGKILL) // what the provider has started: certd cannot any more
+	}
+	return code
 }
 
 // divert returns a file that writes to where stdout went, and has everything
@@ -61,7 +71,7 @@ func divert(stdout, stderr *os.File) (*os.File, error) {
 }
 
 func reply(out io.Writer, a answer) int {
-	a.Error = oneLine(a.Error)
+	a.Error = oneLine(hide(a.Error, os.Environ()))
 	if err := a.write(out); err != nil || !a.OK {
 		return exitFailed
 	}

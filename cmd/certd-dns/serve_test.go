@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,6 +158,21 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// Credentials are not in errors, as they are or in a URL, from a variable or a file.
+func TestErrorsHideCredentials(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("se/cret+of+file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for what, env := range map[string]string{"a variable": "DUCKDNS_TOKEN=se/cret+value", "a file": "DUCKDNS_TOKEN_FILE=" + file} {
+		a, _ := ask(t, want("present", "duckdns"), env, "HTTPS_PROXY=http://127.0.0.1:1")
+		if a.OK || strings.Contains(a.Error, "cret") || !strings.Contains(a.Error, "token=***") {
+			t.Errorf("the token of %s: got %+v, want an error without it", what, a)
+		}
+	}
+}
+
 // What a provider prints is not the answer, however much it is.
 func TestPrints(t *testing.T) {
 	t.Parallel()
@@ -243,6 +259,49 @@ func TestWatch(t *testing.T) {
 	if a.OK || string(got) != "present\ncleanup\n" {
 		t.Errorf("when nobody waits any more: got %+v and the calls %q, want an error, present and cleanup", a, got)
 	}
+}
+
+// The same when certd was killed: nobody reads what the provider logs, and nobody
+// ends what it has started.
+func TestKilledCertd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	program := script(t, "echo $1 >>"+dir+"/log; [ $1 = cleanup ] && exit; sleep 600 >/dev/null 2>&1 & echo $! >"+dir+"/pid; sleep 1; echo done\n")
+	req := want("present", "exec")
+	req.Watch = true
+	input, err := json.Marshal(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody, broken, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	defer broken.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = []string{program, "CERTD_DNS_TEST=1", "PATH=" + os.Getenv("PATH")}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), broken, broken
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	_ = cmd.Run() // it ends itself and its children
+	if got, _ := os.ReadFile(dir + "/log"); string(got) != "present\ncleanup\n" {
+		t.Errorf("after certd was killed the program was called with %q, want present and cleanup", got)
+	}
+	pid, _ := os.ReadFile(dir + "/pid")
+	for range 500 {
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("process %s, which the provider has started, is still there", pid)
 }
 
 func FuzzRequest(f *testing.F) {

@@ -59,6 +59,12 @@ func (s subject) methods() []string {
 	if s.inDNS() {
 		kinds = append(kinds, challenge.TypeDNS01)
 	}
+	if s.target.Challenge.DNSProvider != "" {
+		kinds = append(kinds, challenge.TypeDNSAccount01)
+	}
+	if s.onlyDNS() {
+		kinds = append(kinds, challenge.TypeDNSPersist01)
+	}
 	return kinds
 }
 

@@ -142,3 +142,23 @@ func TestListenBehindProxy(t *testing.T) {
 		}
 	}
 }
+
+// CAA records may allow any type that an order would use.
+func TestMethodsForCAA(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		how  config.Challenge
+		want string
+	}{
+		{"www.example.com", config.Challenge{}, "http-01 tls-alpn-01"},
+		{"www.example.com", config.Challenge{Method: challenge.MethodWebroot, DNSProvider: "exec"}, "http-01 dns-01 dns-account-01"},
+		{"*.example.com", config.Challenge{}, "dns-01 dns-persist-01"},
+		{"www.example.com", config.Challenge{Method: challenge.MethodDNS, DNSProvider: "exec"}, "dns-01 dns-account-01 dns-persist-01"},
+	} {
+		s := subject{c.name, &config.Target{Challenge: c.how}, true}
+		if got := strings.Join(s.methods(), " "); got != c.want {
+			t.Errorf("%s by %+v: the types are %q, want %q", c.name, c.how, got, c.want)
+		}
+	}
+}

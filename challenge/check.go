@@ -24,17 +24,17 @@ var ErrToken = errors.New("the CA sent a malformed token; nothing was written")
 // whoever failed to refuse it earlier. Its errors do not repeat the token.
 func check(id acme.Identifier, ch acme.Challenge) error {
 	if !acme.ValidToken(ch.Token) {
-		return fmt.Errorf("challenge for %q: %w", acme.Sanitize(id.Value), ErrToken)
+		return fmt.Errorf("challenge for %q: %w", shorten(acme.Sanitize(id.Value), 255), ErrToken)
 	}
 	thumb, ok := strings.CutPrefix(ch.KeyAuthorization, ch.Token+".")
 	if !ok || !isBase64URL(thumb) {
-		return fmt.Errorf("challenge for %q: key authorization is not token.thumbprint: %w", acme.Sanitize(id.Value), ErrToken)
+		return fmt.Errorf("challenge for %q: key authorization is not token.thumbprint: %w", shorten(acme.Sanitize(id.Value), 255), ErrToken)
 	}
 	if strings.HasPrefix(id.Value, "*.") {
-		return fmt.Errorf("challenge for %q: %s cannot prove a wildcard name; use the method dns", acme.Sanitize(id.Value), acme.Sanitize(ch.Type))
+		return fmt.Errorf("challenge for %q: %s cannot prove a wildcard name; use the method dns", shorten(acme.Sanitize(id.Value), 255), acme.Sanitize(ch.Type))
 	}
 	if !isHost(id.Value) {
-		return fmt.Errorf("challenge for %q: not a host name or IP address", acme.Sanitize(id.Value))
+		return fmt.Errorf("challenge for %q: not a host name or IP address", shorten(acme.Sanitize(id.Value), 255))
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net/http"
 	"os"
 	"strconv"
 	"sync"
@@ -73,7 +72,8 @@ func (c *CA) start(o Options) (err error) {
 	if c.dns, err = startDNS(); err != nil {
 		return fmt.Errorf("acmetest: starting DNS: %w", err)
 	}
-	front, issuer, err := newPebble(o, c.http.port, c.tls.port, cmp.Or(o.Resolver, c.dns.addr))
+	store := db.NewMemoryStore()
+	front, issuer, err := newPebble(o, store, c.http.port, c.tls.port, cmp.Or(o.Resolver, c.dns.addr))
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (c *CA) start(o Options) (err error) {
 		return fmt.Errorf("acmetest: %w", err)
 	}
 	c.roots = roots
-	handler := newOrderAlone(front.Handler())
+	handler := settled(store, front.Handler())
 	if o.Wrap != nil {
 		handler = o.Wrap(handler)
 	}
@@ -96,33 +96,13 @@ func (c *CA) start(o Options) (err error) {
 	return err
 }
 
-// newOrderAlone answers newOrder requests while no other is being answered.
-// Pebble 2.10.1 takes the locks of its store and of an authorization in one order
-// there and in the other when it shows an authorization, so that many clients at
-// once can bring it to a standstill.
-func newOrderAlone(next http.Handler) http.Handler {
-	var busy sync.RWMutex
-	routes := pebbleRoutes()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if operationOf(routes, r.URL.Path) == "order" {
-			busy.Lock()
-			defer busy.Unlock()
-		} else {
-			busy.RLock()
-			defer busy.RUnlock()
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 // environment serialises Pebble's constructors: they read their knobs from the
 // environment, which belongs to the whole process, so its guard must, too.
 var environment sync.Mutex
 
-// newPebble makes a front end and its CA with the knobs of o.
-func newPebble(o Options, httpPort, tlsPort int, resolver string) (*wfe.WebFrontEndImpl, *ca.CAImpl, error) {
+// newPebble makes a front end and its CA with the knobs of o, which keep all in store.
+func newPebble(o Options, store *db.MemoryStore, httpPort, tlsPort int, resolver string) (*wfe.WebFrontEndImpl, *ca.CAImpl, error) {
 	logger := log.New(o.Log, "Pebble ", log.LstdFlags)
-	store := db.NewMemoryStore()
 	for id, key := range o.RequireEAB {
 		if err := store.AddExternalAccountKeyByID(id, key); err != nil {
 			return nil, nil, fmt.Errorf("acmetest: RequireEAB key %q: %w", id, err)

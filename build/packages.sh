@@ -21,6 +21,7 @@ if [ "${1-}" = bench ]; then
 	need() { :; }
 fi
 need nginx nginx-light
+[ "${1-}" = bench ] || [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing="$missing libnginx-mod-stream"
 need wrk wrk
 need haproxy haproxy
 need apachectl apache2

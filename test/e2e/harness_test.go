@@ -237,9 +237,23 @@ func needProgram(t testing.TB, name string) string {
 			return path
 		}
 	}
-	if os.Getenv("CERTD_TEST_REQUIRE") != "" {
-		t.Fatalf("%s is not installed; make test installs it", name)
-	}
-	t.Skipf("%s is not installed; make test installs it", name)
+	missing(t, name)
 	return ""
+}
+
+// needFile is the same for a file that a package brings.
+func needFile(t testing.TB, path string) string {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		missing(t, path)
+	}
+	return path
+}
+
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CERTD_TEST_REQUIRE") != "" {
+		t.Fatalf("%s is not installed; make test installs it", what)
+	}
+	t.Skipf("%s is not installed; make test installs it", what)
 }

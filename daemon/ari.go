@@ -267,6 +267,9 @@ func (p *pass) predecessor(client *caClient, a plan.Action) *state.Certificate {
 	for _, link := range a.Links {
 		ids = append(ids, s.Live[link])
 	}
+	if a.Cause == plan.CauseRevoked { // what serves meanwhile was replaced before
+		slices.Reverse(ids)
+	}
 	for _, id := range ids {
 		c := s.Certificates[id]
 		if c == nil || c.ARIID == "" || c.Account == "" || c.Account != client.accountID || !sameCA(c.Directory, client.directory) {

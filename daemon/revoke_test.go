@@ -2,11 +2,13 @@ package daemon_test
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"certd/acme"
 	"certd/acme/acmetest"
 	"certd/daemon"
+	"certd/plan"
 	"certd/state"
 )
 
@@ -65,6 +67,40 @@ func TestRevoke(t *testing.T) {
 				t.Errorf("the CA has revoked %+v", got)
 			}
 		})
+	}
+}
+
+// TestRevokedIsReplacedThoughAnOlderOneIsGood: what the revoked certificate had
+// replaced serves only until there is another, in the same pass.
+func TestRevokedIsReplacedThoughAnOlderOneIsGood(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var replaced []string
+	ca := renewing(t, &acmetest.Renewal{Refuse: func(certID string) *acme.Problem {
+		mu.Lock()
+		defer mu.Unlock()
+		replaced = append(replaced, certID)
+		return nil
+	}}, nil)
+	dir := t.TempDir()
+	configureFault(t, dir, ca)
+	pass(t, dir, daemon.Options{})
+	older, _ := liveCertificate(t, dir)
+	pass(t, dir, daemon.Options{Force: true})
+	newer, _ := liveCertificate(t, dir)
+	if _, _, err := revoke(t, dir, acme.ReasonSuperseded); err != nil {
+		t.Fatal(err)
+	}
+	report := pass(t, dir, daemon.Options{})
+	now, _ := liveCertificate(t, dir)
+	if report.Results[0].Outcome != daemon.Issued || report.Results[0].Action.Cause != plan.CauseRevoked || now.ID == older.ID || now.ID == newer.ID {
+		t.Errorf("after %s, which had replaced %s, was revoked, %s is live: %+v", newer.ID, older.ID, now.ID, report.Results[0])
+	}
+	if want := []string{older.ARIID, newer.ARIID}; !slices.Equal(replaced, want) {
+		t.Errorf("the orders replace %q, want %q", replaced, want)
+	}
+	if report := pass(t, dir, daemon.Options{}); report.Changed() {
+		t.Errorf("and again: %+v", report.Results[0])
 	}
 }
 

@@ -29,12 +29,12 @@ func TestKeysThatAreNotUsedAgain(t *testing.T) {
 		certs  []*state.Certificate
 		want   string
 	}{
-		{"revoked, and the earlier one has another key", plain, []*state.Certificate{old("k1"), last("k2", revoked("superseded"))}, "t relink cert=old"},
-		{"revoked as compromised, the earlier one has another key", plain, []*state.Certificate{old("k1"), last("k2", revoked("keyCompromise"))}, "t relink cert=old"},
+		{"revoked, and the earlier one has another key", plain, []*state.Certificate{old("k1"), last("k2", revoked("superseded"))}, "t order revoked cert=old stale="},
+		{"revoked as compromised, the earlier one has another key", plain, []*state.Certificate{old("k1"), last("k2", revoked("keyCompromise"))}, "t order revoked cert=old stale="},
 		{"revoked as compromised, the earlier one has the same key", plain, []*state.Certificate{old("k1"), last("k1", revoked("keyCompromise"))}, "t order revoked: certificate revoked"},
 		{"the earlier one was revoked as compromised", plain, []*state.Certificate{cert("old", www, 9*day, 90*day, key("k1"), revoked("keyCompromise")), last("k1")}, "t order revoked: another certificate with its key"},
 		{"reused key, revoked, the earlier one has a key of the past", reuse, []*state.Certificate{old("k1"), last("k2", revoked("superseded"))}, "t order revoked: certificate revoked"},
-		{"reused key, revoked, the earlier one has the same key", reuse, []*state.Certificate{old("k1"), last("k1", revoked("superseded"))}, "t relink cert=old"},
+		{"reused key, revoked, the earlier one has the same key", reuse, []*state.Certificate{old("k1"), last("k1", revoked("superseded"))}, "t order revoked cert=old stale="},
 		{"reused key, rolled back", reuse, []*state.Certificate{old("k1"), last("k2", aside)}, "t relink cert=old"},
 	} {
 		got := brief(one(t, Input{Targets: []*config.Target{target("t", www, tt.change)}, State: snapshot(www+"=new", tt.certs...)}))

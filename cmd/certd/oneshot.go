@@ -8,11 +8,16 @@ import (
 	"certd/daemon"
 	"certd/packaging"
 	"certd/plan"
+	"certd/state"
 )
 
-// oneShot reports whether, as far as can be seen, no daemon of ours is set up to
-// wake at the moments that CAs suggest.
-func oneShot(found []packaging.Found) bool { return !starts(found, packaging.Daemon) }
+// oneShot reports whether, as far as can be seen, no daemon of ours runs, or is set
+// up, that wakes at the moments that CAs suggest. What found does not know, such as a
+// container, shows by running.
+func oneShot(store *state.Store, found []packaging.Found) bool {
+	_, running := store.Daemon()
+	return !running && !starts(found, packaging.Daemon)
+}
 
 // starts reports whether certd is started in one of these ways.
 func starts(found []packaging.Found, kinds ...packaging.Kind) bool {
@@ -27,7 +32,7 @@ func starts(found []packaging.Found, kinds ...packaging.Kind) bool {
 // after it is due. It is empty if there are none.
 func tooSeldom(view *daemon.View, actions []plan.Action, found []packaging.Found) string {
 	pause := view.Interval()
-	if pause == 0 || !oneShot(found) || !starts(found, packaging.Timer, packaging.Cron) {
+	if pause == 0 || starts(found, packaging.Daemon) || !starts(found, packaging.Timer, packaging.Cron) {
 		return ""
 	}
 	var first string

@@ -55,3 +55,26 @@ func TestTooSeldom(t *testing.T) {
 		}
 	}
 }
+
+// TestADaemonThatRunsCounts: one that no unit tells of, such as in a container,
+// wakes by itself as well.
+func TestADaemonThatRunsCounts(t *testing.T) {
+	t.Parallel()
+	store, err := state.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !oneShot(store, nil) {
+		t.Error("a daemon is seen where none is")
+	}
+	lock, err := store.LockDaemon(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if oneShot(store, nil) {
+		t.Error("a daemon that runs is not seen")
+	}
+	if err := lock.Unlock(); err != nil || !oneShot(store, nil) {
+		t.Errorf("a daemon is seen that has ended: %v", err)
+	}
+}

@@ -47,13 +47,9 @@ wait; when the next thing is due; and why. Changes nothing and asks no CA.`,
 			if err != nil {
 				return err
 			}
-			found := packaging.Detect("")
-			if oneShot(found) {
-				view.NextRun = view.Now.Add(view.Interval())
-			}
-			actions := view.Plan(selected, false)
-			if warning := tooSeldom(view, actions, found); warning != "" {
-				fmt.Fprintf(a.err, "certd: %s\n", warning)
+			actions, err := a.planned(view, selected)
+			if err != nil {
+				return err
 			}
 			if format == "json" {
 				err = a.printJSON(planRows(actions))
@@ -69,6 +65,24 @@ wait; when the next thing is due; and why. Changes nothing and asks no CA.`,
 	}
 	outputFlag(c, &format)
 	return c
+}
+
+// planned are the actions of the next run, and warns if runs come too seldom.
+func (a *app) planned(view *daemon.View, selected func(*config.Target) bool) ([]plan.Action, error) {
+	store, err := a.store()
+	if err != nil {
+		return nil, err
+	}
+	found := packaging.Detect("")
+	if !oneShot(store, found) {
+		return view.Plan(selected, false), nil
+	}
+	view.NextRun = view.Now.Add(view.Interval())
+	actions := view.Plan(selected, false)
+	if warning := tooSeldom(view, actions, found); warning != "" {
+		fmt.Fprintf(a.err, "certd: %s\n", warning)
+	}
+	return actions, nil
 }
 
 // look reads the state directory for a command that only shows it.

@@ -122,7 +122,7 @@ func (a *app) reconcile(ctx context.Context, p pass) (*daemon.Report, error) {
 		Progress:  func(at daemon.Progress) { a.screen.show(log, at) },
 		UserAgent: "certd/" + version,
 		Trigger:   a.trigger(),
-		OneShot:   oneShot(packaging.Detect("")),
+		OneShot:   oneShot(store, packaging.Detect("")),
 		Metrics:   newMetrics(),
 	})
 }

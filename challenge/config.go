@@ -38,6 +38,7 @@ type Config struct {
 	Hook            HookFunc          // nil means there are no hooks
 	Env             map[string]string // environment of hooks
 	StandardWebroot string            // empty means StandardWebroot
+	Beside          bool              // another process is certd run, which may have the ports, and then serves the files of StandardWebroot there
 }
 
 // New returns the solver of a configuration. Its errors name the key to correct.
@@ -66,9 +67,9 @@ func New(cfg Config) (*HTTP01, error) {
 			h.Ways, h.Spare = []Way{webroots}, h.Ways
 		}
 	case MethodProxy:
-		h.Ways = []Way{cfg.proxy()}
+		h.Ways = cfg.beside(cfg.proxy())
 	case MethodListen:
-		h.Ways = []Way{cfg.listen(cfg.HTTPPorts)}
+		h.Ways = cfg.beside(cfg.listen(cfg.HTTPPorts))
 	case MethodRedirector:
 		h.Ways = []Way{standard}
 		h.Spare = []Way{&Listen{Responder: cfg.Responder}} // it may be in this process
@@ -164,6 +165,22 @@ func (cfg Config) listen(addrs []string) *Listen {
 		addrs = []string{":" + strconv.Itoa(orPort(cfg.HTTPPort, 80))}
 	}
 	return &Listen{Responder: cfg.Responder, Addrs: addrs}
+}
+
+// beside is a way that opens ports, and what serves in its stead where the daemon
+// has them.
+func (cfg Config) beside(l *Listen) []Way {
+	if !cfg.Beside {
+		return []Way{l}
+	}
+	return []Way{l, &lent{Webroot{Dirs: []string{cfg.StandardWebroot}}}}
+}
+
+// A lent way is files that the daemon serves at its responder.
+type lent struct{ Webroot }
+
+func (l *lent) advice() string {
+	return "certd run must answer there (responder: in conf/certd.yaml)"
 }
 
 func orPort(port, otherwise int) int {

@@ -42,6 +42,8 @@ func TestNewMethods(t *testing.T) {
 		{"listen", challenge.Config{Method: "listen"}, "listen :80", ""},
 		{"listen elsewhere", challenge.Config{Method: "listen", HTTPPort: 5002}, "listen :5002", ""},
 		{"listen on one address", challenge.Config{Method: "listen", HTTPPorts: []string{"192.0.2.1:80"}}, "listen 192.0.2.1:80", ""},
+		{"proxy beside the daemon", challenge.Config{Method: "proxy", Beside: true, StandardWebroot: "/s"}, proxy + ", webroot /s", ""},
+		{"listen beside the daemon", challenge.Config{Method: "listen", Beside: true, StandardWebroot: "/s"}, "listen :80, webroot /s", ""},
 		{"redirector", challenge.Config{Method: "redirector", StandardWebroot: "/s"}, "webroot /s", "listen "},
 		{"stateless", challenge.Config{Method: "stateless"}, "stateless", ""},
 		{"hook", challenge.Config{Method: "hook", Hook: hook}, "hook", ""},

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,6 +164,7 @@ func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
 		done:       make(chan outcome, 1),
 		asked:      "startup",
 	}
+	l.responder.Dirs = []string{cmp.Or(o.Webroot, challenge.StandardWebroot)} // of other certds, for whom our ports are taken
 	l.look = func(f *Fallback) (*View, error) { return look(o.Store, f) }
 	if o.Store != nil {
 		l.watcher = newWatcher(o.Store.Dir())

@@ -22,6 +22,7 @@ type solvers struct {
 	alpn      *challenge.ALPNResponder
 	dns       *challenge.DNS
 	taker     func() taker // of challenge-dns-start; looked for once
+	beside    bool         // another process is certd run
 }
 
 func newSolvers(p *pass) *solvers {
@@ -33,6 +34,7 @@ func newSolvers(p *pass) *solvers {
 	}
 	if s.responder == nil {
 		s.responder = newResponder(p.Metrics)
+		_, s.beside = p.Store.Daemon()
 	}
 	if p.Metrics != nil {
 		s.alpn.Count = func(result string) { p.Metrics.Challenge(challenge.TypeTLSALPN01, result) }
@@ -78,6 +80,7 @@ func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issu
 		Hook:            s.hook,
 		Env:             t.Challenge.Env,
 		StandardWebroot: s.p.Webroot,
+		Beside:          s.beside,
 	}
 	http01, err := challenge.New(cfg)
 	var alpn *challenge.TLSALPN01

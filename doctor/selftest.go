@@ -90,6 +90,7 @@ func (r *run) challengeConfig(s subject, thumbprint string) challenge.Config {
 		HTTPPort: c.HTTPPort, TLSPort: c.TLSPort, TLSPorts: t.Challenge.TLSPorts, ProxyPort: c.ProxyPort, Resolver: c.Resolver, SelfTest: true,
 		Responder: r.responder, Thumbprint: thumbprint, Env: t.Challenge.Env, StandardWebroot: r.Webroot,
 	}
+	_, cfg.Beside = r.store.Daemon()
 	if r.Hooks != nil {
 		cfg.Hook = r.hook
 	}

@@ -110,11 +110,11 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 	var a helperAnswer
 	path, err := h.find()
 	if err != nil {
-		return a, err
+		return a, unfit{err}
 	}
 	env, err := readEnvFile(r.EnvFile, h.Owner)
 	if err != nil {
-		return a, fmt.Errorf("request.challenge.dns-env-file: %w", err)
+		return a, unfit{fmt.Errorf("request.challenge.dns-env-file: %w", err)}
 	}
 	request, err := json.Marshal(helperRequest{Action: action, Provider: r.Provider, Domain: r.Domain, Name: r.Name, Value: r.Value,
 		KeyAuthorization: r.KeyAuthorization, Timeout: int(limit.Seconds()), Resolvers: h.Resolvers, Memory: r.Memory, Watch: true})
@@ -140,10 +140,19 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 		if a.Variable != "" && r.EnvFile == "" {
 			text += "; set request.challenge.dns-env-file to a file with NAME=value in each line"
 		}
+		if a.Variable != "" {
+			return a, unfit{errors.New(text)}
+		}
 		return a, errors.New(text)
 	}
 	return a, nil
 }
+
+// An unfit error stays until somebody mends it: the program, the file or a
+// variable is missing or wrong.
+type unfit struct{ error }
+
+func (u unfit) Unwrap() error { return u.error }
 
 // find returns the program's path.
 func (h *Helper) find() (string, error) {

@@ -149,3 +149,30 @@ func TestHelperMissing(t *testing.T) {
 		t.Errorf("without the program: got %v, want how to get it", err)
 	}
 }
+
+// Ready tells what somebody has to mend, and nothing that may pass by.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	open := filepath.Join(t.TempDir(), "open.env")
+	if err := os.WriteFile(open, []byte("A=1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ what, script, file, says string }{
+		{"is there", `echo '{"ok":true}'`, "", ""},
+		{"is not there", "", "", "make build makes bin/certd-dns"},
+		{"misses its file", `echo '{"ok":true}'`, "/nonexistent/dns.env", "/nonexistent/dns.env: no such file"},
+		{"has a file that others may read", `echo '{"ok":true}'`, open, "mode 0644; run: chmod 0640"},
+		{"misses a variable", `echo '{"ok":false,"error":"exec: EXEC_PATH is missing","variable":"EXEC_PATH"}'`, "", "EXEC_PATH is missing; set request.challenge.dns-env-file"},
+		{"cannot reach its API", `echo '{"ok":false,"error":"exec: connection refused"}'`, "", ""},
+		{"crashes", `kill -9 $$`, "", ""},
+	} {
+		d := &challenge.DNS{Checker: nobody(), Helper: &challenge.Helper{}}
+		if c.script != "" {
+			d.Helper.Path = helper(t, "#!/bin/sh\n"+c.script+"\n")
+		}
+		err := d.Ready(t.Context(), "exec", c.file)
+		if (err != nil) != (c.says != "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("a certd-dns that %s: the reason not to use it is %v, want %q", c.what, err, c.says)
+		}
+	}
+}

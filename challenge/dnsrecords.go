@@ -102,6 +102,17 @@ func (d *DNS) terms(ctx context.Context, r DNSRecord) (Terms, error) {
 	return terms, nil
 }
 
+// Ready returns what keeps a provider of certd-dns from being used until somebody
+// mends it, nil if nothing does: the program has to be there, the file readable,
+// and the variables complete. Nothing is set. What may pass by is no reason.
+func (d *DNS) Ready(ctx context.Context, provider, envFile string) error {
+	_, err := d.terms(ctx, DNSRecord{Provider: provider, EnvFile: envFile})
+	if _, lasting := errors.AsType[unfit](err); lasting {
+		return err
+	}
+	return nil
+}
+
 // turn waits until no other record of a provider that keeps one value is set.
 func (d *DNS) turn(ctx context.Context, r DNSRecord, terms Terms) (release func(), err error) {
 	if !terms.Sequential {

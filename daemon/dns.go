@@ -46,6 +46,19 @@ func (s *solvers) inDNS(t *config.Target, client *caClient, by map[string]issue.
 	by[challenge.TypeDNSPersist01] = &challenge.Persist{Checker: s.dns.Checker, Account: client.kid}
 }
 
+// ready says how a target can be proven, as ways does. Where the DNS is needed,
+// certd-dns has been asked: it has to be there, and content with its file.
+func (s *solvers) ready(ctx context.Context, t *config.Target) Ways {
+	w := s.ways(t)
+	if t.Challenge.DNSProvider == "" || !w.needDNS(t.RequestNames) {
+		return w
+	}
+	if err := s.dns.Ready(ctx, t.Challenge.DNSProvider, t.Challenge.DNSEnvFile); err != nil {
+		return w.without(err)
+	}
+	return w
+}
+
 // persisted reports whether a TXT record that stays lets one of the CAs of a
 // issue for name. Which names those CAs go by they only say with an order.
 func (p *pass) persisted(ctx context.Context, a plan.Action, name string) bool {

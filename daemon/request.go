@@ -92,7 +92,7 @@ func (p *pass) checkTarget(ctx context.Context, a plan.Action) error {
 	if a.Open != nil { // it may have been proven already
 		return nil
 	}
-	return p.solvers.ways(t).check(t.RequestNames, func(name string) bool { return p.persisted(ctx, a, name) })
+	return p.solvers.ready(ctx, t).check(t.RequestNames, func(name string) bool { return p.persisted(ctx, a, name) })
 }
 
 // checkKeyID makes sure that the key a target reuses is there before an order is

@@ -2,10 +2,13 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"certd/acme"
 	"certd/challenge"
@@ -156,15 +159,16 @@ func (w Ways) of(name string) []string {
 
 // cannot says why no challenge of this type proves name, empty if it may.
 func cannot(kind, name string) string {
-	inDNS := strings.HasPrefix(kind, "dns-")
-	if isWildcard(name) && !inDNS {
+	if isWildcard(name) && !inDNS(kind) {
 		return "it cannot prove a wildcard"
 	}
-	if _, err := netip.ParseAddr(name); err == nil && inDNS {
+	if _, err := netip.ParseAddr(name); err == nil && inDNS(kind) {
 		return "it cannot prove an IP address"
 	}
 	return ""
 }
+
+func inDNS(kind string) bool { return strings.HasPrefix(kind, "dns-") }
 
 // Say is one line about how names are proven, best first: "webroot, then
 // tls-alpn-01 on :443". Wildcards and addresses that are proven otherwise than
@@ -225,16 +229,60 @@ func (w Ways) reasons(name string) string {
 	return strings.Join(texts, "; ")
 }
 
+// without returns w without the types in the DNS, as their provider cannot be
+// asked: why says what is wrong with it.
+func (w Ways) without(why error) Ways {
+	w.How, w.Unusable = maps.Clone(w.How), maps.Clone(w.Unusable)
+	w.Types = slices.DeleteFunc(slices.Clone(w.Types), inDNS)
+	for _, kind := range []string{challenge.TypeDNS01, challenge.TypeDNSAccount01} {
+		delete(w.How, kind)
+		w.Unusable[kind] = acme.Sanitize(why.Error())
+	}
+	return w
+}
+
+// needDNS reports whether the DNS alone proves one of names.
+func (w Ways) needDNS(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		return !slices.ContainsFunc(w.of(name), func(kind string) bool { return !inDNS(kind) })
+	})
+}
+
+// lookAtOnce is how many names are looked up at once.
+const lookAtOnce = 8
+
 // check refuses names that nothing can prove, before an order is spent on them;
-// persisted is asked whether dns-persist-01 does.
+// persisted is asked whether dns-persist-01 does, from several goroutines.
 func (w Ways) check(names []string, persisted func(name string) bool) error {
+	var asked []string
 	for _, name := range names {
-		if len(w.of(name)) == 0 && (cannot(challenge.TypeDNSPersist01, name) != "" || !persisted(name)) {
-			return &acme.Problem{Operation: "authz", Class: acme.ClassOperator, Identifier: acme.NewIdentifier(name),
-				Detail: "no way to prove it: " + w.reasons(name) + "; see docs/challenges.md"}
+		if len(w.of(name)) > 0 {
+			continue
 		}
+		if cannot(challenge.TypeDNSPersist01, name) != "" {
+			return w.noWay(name)
+		}
+		asked = append(asked, name)
+	}
+	found := make([]bool, len(asked))
+	var g errgroup.Group
+	g.SetLimit(lookAtOnce)
+	for i, name := range asked {
+		g.Go(func() error {
+			found[i] = persisted(name)
+			return nil
+		})
+	}
+	_ = g.Wait() // always nil
+	if i := slices.Index(found, false); i >= 0 {
+		return w.noWay(asked[i])
 	}
 	return nil
+}
+
+func (w Ways) noWay(name string) error {
+	return &acme.Problem{Operation: "authz", Class: acme.ClassOperator, Identifier: acme.NewIdentifier(name),
+		Detail: "no way to prove it: " + w.reasons(name) + "; see docs/challenges.md"}
 }
 
 // failedBefore are the types of challenges by which t could not be proven since

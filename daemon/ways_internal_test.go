@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"certd/config"
@@ -109,5 +111,42 @@ func TestDNSHooks(t *testing.T) {
 	}
 	if got := dnsHooks(nil); got != nobody {
 		t.Errorf("without hooks the taker is %d", got)
+	}
+}
+
+// Records that stay are looked up for several names at once, but not for all, and
+// the error is about the first name that has none.
+func TestPersistedTogether(t *testing.T) {
+	t.Parallel()
+	w := Ways{Unusable: map[string]string{"dns-01": "no provider set", "dns-persist-01": "it is not there"}}
+	var names []string
+	for n := range 3 * lookAtOnce {
+		names = append(names, fmt.Sprintf("*.n%02d.test", n))
+	}
+	var mu sync.Mutex
+	met := make(chan struct{})
+	now, most, asked := 0, 0, 0
+	err := w.check(names, func(name string) bool {
+		mu.Lock()
+		now++
+		most = max(most, now)
+		if asked++; asked == lookAtOnce {
+			close(met)
+		}
+		mu.Unlock()
+		<-met
+		mu.Lock()
+		defer mu.Unlock()
+		now--
+		return name != "*.n05.test" && name != "*.n20.test"
+	})
+	if most != lookAtOnce {
+		t.Errorf("%d names were looked up at once, want %d", most, lookAtOnce)
+	}
+	if problem := problemOf(err); problem == nil || problem.Identifier.Value != "*.n05.test" || !strings.Contains(problem.Detail, "dns-01: no provider set") {
+		t.Errorf("the error is %v, want it to be about *.n05.test", err)
+	}
+	if err := w.check(append(names, "192.0.2.1"), func(string) bool { t.Error("a record was looked up in vain"); return true }); problemOf(err) == nil {
+		t.Error("an address was not refused")
 	}
 }

@@ -103,17 +103,11 @@ func (r *run) authorizations(ctx context.Context, order *acme.Order, settled map
 		}
 	}
 	todo := slices.DeleteFunc(slices.Clone(all), r.proven)
-	var errs []error
-	for _, p := range todo {
-		if err := r.choose(ctx, p); err != nil {
-			errs = append(errs, hopeless{err})
-		}
-	}
-	if len(errs) > 0 {
+	if err = each(todo, func(p *proof) error { return r.choose(ctx, p) }); err != nil {
 		todo = nil
 	}
 	r.sweep(ctx, others(all, todo))
-	return todo, join(errs)
+	return todo, err
 }
 
 // proven reports whether p was valid before this order, or run, came.
@@ -131,10 +125,11 @@ func (r *run) proven(p *proof) bool {
 	return true
 }
 
-// choose picks the challenge of p, and refuses an authorization that ended.
+// choose picks the challenge of p, and refuses an authorization that ended. Its
+// errors are hopeless, but for that ctx ended while a Preparer looked.
 func (r *run) choose(ctx context.Context, p *proof) error {
 	if p.authz.Status != acme.StatusPending {
-		return r.ended(p)
+		return hopeless{r.ended(p)}
 	}
 	// What the CA was told before a crash is not told again.
 	for _, ch := range p.authz.Challenges {
@@ -153,7 +148,10 @@ func (r *run) choose(ctx context.Context, p *proof) error {
 	if p.next(ctx) {
 		return nil
 	}
-	return r.problem(acme.ClassOperator, p.name, errors.New(r.noWay(p)))
+	if ctx.Err() != nil {
+		return r.problem(acme.ClassTransient, p.name, ctx.Err())
+	}
+	return hopeless{r.problem(acme.ClassOperator, p.name, errors.New(r.noWay(p)))}
 }
 
 // next takes up the next way that is prepared, and reports whether there is one.

@@ -145,10 +145,14 @@ func TestDNSMistakes(t *testing.T) {
 		"c.example.com": {fmt.Sprintf("dns-provider: httpreq, dns-env-file: %q", open), "mode 0644; run: chmod 0640"},
 		"d.example.com": {"dns-provider: httpreq, dns-env-file: /nonexistent/dns.env", "/nonexistent/dns.env: no such file"},
 	} {
+		ca.ResetRequests()
 		s.write("acme/desired/"+name, "request: {challenge: {"+c.conf+"}}\n")
 		r := s.must(1, "reconcile", name)
 		if !strings.Contains(r.out, c.says) {
 			t.Errorf("with %q the failure does not say %q: %v", c.conf, c.says, r)
+		}
+		if n := acmetest.Count(ca.Requests(), "order"); n > 0 && name != "b.example.com" {
+			t.Errorf("with %q %d requests were for an order that nothing could prove", c.conf, n)
 		}
 	}
 }

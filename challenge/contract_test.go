@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,6 +17,7 @@ import (
 
 	"certd/challenge"
 	"certd/challenge/challengetest"
+	"certd/test/ports"
 )
 
 func TestContractWebroot(t *testing.T) {
@@ -105,7 +105,7 @@ func TestContractHTTP01(t *testing.T) {
 	challengetest.Run(t, challengetest.Harness{Start: func(t *testing.T) challengetest.Subject {
 		box, standard := newBox(t), t.TempDir()
 		responder, hooks := challenge.NewResponder(), &fakeHooks{}
-		proxy, listen := freePort(t), freePort(t)
+		proxy, listen := ports.Free(t), ports.Free(t)
 		h, err := challenge.New(challenge.Config{
 			Target: "www", Webroots: []string{box.webroot}, StandardWebroot: standard,
 			ProxyPort: proxy, HTTPPort: listen, Responder: responder, Hook: hooks.run,
@@ -294,22 +294,7 @@ func overHTTP(base string) func(string) (string, bool, error) {
 	}
 }
 
-// freePort is below the ports that the system gives to clients, which would
-// otherwise take it before the test does.
-func freePort(t *testing.T) int {
-	for range 100 {
-		port := 10000 + rand.IntN(20000)
-		ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = ln.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return 0
-}
-
-func freeAddr(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", freePort(t)) }
+func freeAddr(t *testing.T) string { return fmt.Sprintf("127.0.0.1:%d", ports.Free(t)) }
 
 // listenAnywhere opens r on a port of its own until the end of the test.
 func listenAnywhere(t *testing.T, r *challenge.Responder) string {

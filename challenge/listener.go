@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A listener is a bound port of a Responder: it caps the connections, and knows
@@ -25,6 +27,7 @@ type listener struct {
 	keys           []string // under which the Responder has it; under its lock
 	users          int      // of the Responder; under its lock
 	total, perAddr int      // connections at most, in all and of one remote address
+	ours           bool     // opened here, and nobody else's
 
 	mu    sync.Mutex
 	conns map[netip.Addr]*list.List // open connections (*conn) by remote address, oldest first
@@ -68,7 +71,9 @@ func openListener(addr string, total, perAddr int) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newListener(ln, nil, total, perAddr), nil
+	l := newListener(ln, nil, total, perAddr)
+	l.ours = true
+	return l, nil
 }
 
 func newListener(ln net.Listener, keys []string, total, perAddr int) *listener {
@@ -132,8 +137,17 @@ func (l *listener) serve(s *http.Server) {
 	}()
 }
 
-// shut frees the port.
-func (l *listener) shut() error { return l.Listener.Close() }
+// shut frees the port, at once also if a hook is being started just now, whose
+// process has a copy of the socket until it becomes its program. What was handed
+// to Serve may be the service manager's socket, which stays open.
+func (l *listener) shut() error {
+	if own, ok := l.Listener.(*net.TCPListener); ok && l.ours {
+		if raw, err := own.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RD) }) // Close has the last word
+		}
+	}
+	return l.Close()
+}
 
 // drain lets answers under way finish, for a moment, and joins every goroutine.
 func (l *listener) drain() error {
@@ -151,7 +165,7 @@ func (l *listener) drain() error {
 	return err
 }
 
-// Close is for http.Server, which closes what it serves; shut may have come first.
+// Close is for http.Server, too, which closes what it serves, before shut or after.
 func (l *listener) Close() error {
 	if err := l.Listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err

@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+
+	"certd/test/ports"
 )
 
 // serve answers UDP and TCP on one port with h.
 func serve(t *testing.T, h dns.HandlerFunc) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", ports.Free(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"certd/test/ports"
 )
 
 func TestResponderBounds(t *testing.T) {
@@ -64,6 +66,37 @@ func open(t *testing.T, r *Responder) (addr string, release func() error) {
 	}
 	t.Cleanup(func() { _ = r.Close() })
 	return r.Addrs()[0], release
+}
+
+// A process that is being started has a copy of every socket for a moment. A port
+// that was released is free nonetheless.
+func TestReleasedPortIsFree(t *testing.T) {
+	t.Parallel()
+	addr := fmt.Sprintf("127.0.0.1:%d", ports.Free(t))
+	for _, r := range []*Responder{NewResponder(), NewALPNResponder().responder} {
+		release, err := r.Listen([]string{addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := r.listeners[addr].Listener.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer kept.Close()
+		if err := release(); err != nil {
+			t.Error(err)
+		}
+		if c, err := net.Dial("tcp", addr); err == nil {
+			_ = c.Close()
+			t.Error("somebody answers after the release")
+		}
+		if release, err = r.Listen([]string{addr}); err != nil {
+			t.Fatalf("the next challenge: %v", err)
+		}
+		if err := errors.Join(release(), r.Close()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestSlowClientIsHungUpOn(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"certd/acme"
 	"certd/challenge"
 	"certd/challenge/challengetest"
+	"certd/test/ports"
 
 	"github.com/miekg/dns"
 )
@@ -233,7 +234,7 @@ func TestSelfTestAddresses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			port := freePort(t)
+			port := ports.Free(t)
 			if c.v4 != nil {
 				serveAt(t, "127.0.0.1", port, c.v4)
 			}

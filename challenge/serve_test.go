@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"certd/challenge"
+	"certd/test/ports"
 )
 
 // TestServeOnAnOpenListener: a listener that came from elsewhere answers
@@ -16,11 +17,11 @@ import (
 // is closed by its last user.
 func TestServeOnAnOpenListener(t *testing.T) {
 	t.Parallel()
-	ln, err := net.Listen("tcp", ":0")
+	port := ports.Free(t)
+	ln, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := ln.Addr().(*net.TCPAddr).Port
 	r := challenge.NewResponder()
 	defer r.Close()
 	front := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -12,6 +12,7 @@ import (
 
 	"certd/acme/acmetest"
 	"certd/doctor"
+	"certd/test/ports"
 )
 
 // serve answers at an address with h.
@@ -45,12 +46,12 @@ func TestIPv6LeadsElsewhere(t *testing.T) {
 func TestProxyPortTaken(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, acmetest.Options{})
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port := ports.Free(t)
+	ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	port := ln.Addr().(*net.TCPAddr).Port
 	conf, err := os.ReadFile(filepath.Join(b.dir, "conf/certd.yaml"))
 	if err != nil {
 		t.Fatal(err)

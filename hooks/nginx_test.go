@@ -3,7 +3,6 @@ package hooks
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,18 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// freePort returns a port of the loopback interface that was free a moment ago.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
+	"certd/test/ports"
+)
 
 const nginxConf = `# pid /not/this/one;
 daemon off; pid "run/my.pid";
@@ -46,7 +36,7 @@ type nginx struct {
 func startNginx(t *testing.T) *nginx {
 	t.Helper()
 	program := need(t, "nginx")
-	n := &nginx{prefix: hookDir(t), port: freePort(t)}
+	n := &nginx{prefix: hookDir(t), port: ports.Free(t)}
 	mkdir(t, filepath.Join(n.prefix, "run"), 0o755)
 	n.configure(t, "one")
 	n.cmd = exec.Command(program, "-p", n.prefix, "-c", "my.conf", "-e", "stderr")
@@ -137,7 +127,7 @@ func TestReloadLeavesBrokenNginxAlone(t *testing.T) {
 func TestReloadStartsNothing(t *testing.T) {
 	t.Parallel()
 	need(t, "nginx")
-	n := &nginx{prefix: hookDir(t), port: freePort(t)}
+	n := &nginx{prefix: hookDir(t), port: ports.Free(t)}
 	mkdir(t, filepath.Join(n.prefix, "run"), 0o755)
 	n.configure(t, "one")
 	for _, pid := range []string{"", "\n", "no number\n", "999999999\n", fmt.Sprintln(os.Getpid()), "-1\n"} {

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"certd/test/ports"
 )
 
 // TestReloadFindsNginxByItself starts nginx as a container does, without a pid
@@ -22,7 +24,7 @@ func TestReloadFindsNginxByItself(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), unshare, "-p", "-f", "--mount-proc", "true").CombinedOutput(); err != nil {
 		t.Skipf("no process namespaces here: %v: %s", err, out)
 	}
-	n := &nginx{prefix: hookDir(t), port: freePort(t)}
+	n := &nginx{prefix: hookDir(t), port: ports.Free(t)}
 	mkdir(t, filepath.Join(n.prefix, "run"), 0o755)
 	n.configure(t, "one")
 	g := newRig(t, "reload", "RELOAD_MANAGER=none NGINX_PID= SERVICES='nginx tengine'\n")
@@ -65,7 +67,7 @@ func TestReloadRealHAProxy(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			dir := hookDir(t)
-			n := &nginx{port: freePort(t)} // for get
+			n := &nginx{port: ports.Free(t)} // for get
 			conf := hook(t, filepath.Join(dir, "my.cfg"), fmt.Sprintf(haproxyConf, n.port, "one"), 0o644)
 			cmd := exec.Command(program, mode, "-f", conf, "-p", dir+"/pid")
 			cmd.WaitDelay = time.Second

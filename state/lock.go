@@ -22,6 +22,11 @@ var ErrLocked = errors.New("another certd is at work")
 // interrupted by a context.
 const lockPoll = 50 * time.Millisecond
 
+// orphanWait is how long a lock is waited for at least that its holder has left: a
+// process that is killed as it starts another one has lent that its lock, until
+// it becomes its program.
+const orphanWait = 5 * time.Second
+
 // A LockedError says who seems to hold the lock.
 type LockedError struct {
 	Path string // of the lock file
@@ -36,11 +41,16 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s: %v (process %d)", e.Path, ErrLocked, e.PID)
 }
 
+// orphaned reports whether the holder is nowhere to be seen.
+func (e *LockedError) orphaned() bool {
+	return e.PID == 0 || errors.Is(unix.Kill(e.PID, 0), unix.ESRCH)
+}
+
 // Unwrap returns ErrLocked.
 func (e *LockedError) Unwrap() error { return ErrLocked }
 
 // A Lock is the right to write to a state directory. The kernel gives it up
-// with the process, and no child inherits it.
+// with the process, and no child keeps it.
 type Lock struct {
 	store *Store
 	root  *os.Root
@@ -48,7 +58,8 @@ type Lock struct {
 	slot  **Lock // where the store keeps it; nil if nothing is written under it
 }
 
-// Lock waits at most wait for the exclusive right to write; zero tries once. It
+// Lock waits at most wait for the exclusive right to write; zero tries once,
+// but for a few seconds where nobody is seen to have it. It
 // creates what is missing of the layout, with the modes of conf/perm, and
 // empties tmp/. The error wraps ErrLocked if another process (or another Store
 // of this one) keeps the lock for longer.
@@ -130,14 +141,20 @@ func (s *Store) makeDir() error {
 	return nil
 }
 
-// acquire takes the lock in the file of this name, trying until the deadline.
+// acquire takes the lock in the file of this name, trying until the deadline, and
+// one that was left for orphanWait.
 func (s *Store) acquire(ctx context.Context, name string, deadline time.Time) (*Lock, error) {
-	for {
+	for orphan := time.Now().Add(orphanWait); ; {
 		l, err := s.try(name)
-		if !errors.Is(err, ErrLocked) || time.Until(deadline) <= 0 {
+		until := deadline
+		locked, ok := errors.AsType[*LockedError](err)
+		if ok && locked.orphaned() && until.Before(orphan) {
+			until = orphan
+		}
+		if !ok || time.Until(until) <= 0 {
 			return l, err
 		}
-		timer := time.NewTimer(min(lockPoll, time.Until(deadline)))
+		timer := time.NewTimer(min(lockPoll, time.Until(until)))
 		select {
 		case <-timer.C:
 		case <-ctx.Done():

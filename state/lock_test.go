@@ -242,6 +242,44 @@ func TestLockDiesWithItsProcess(t *testing.T) {
 	}
 }
 
+// TestLockOfAnOrphan: a lock whose holder died as it started another process is
+// waited for. Here it is flock(1) that has died, and the shell that keeps it.
+func TestLockOfAnOrphan(t *testing.T) {
+	t.Parallel()
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell := exec.Command("sh", "-c", `flock 9 && echo locked && read -r x`)
+	file, err := os.OpenFile(s.Path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shell.ExtraFiles = []*os.File{3: nil, 6: file} // the last one is 9
+	in, errIn := shell.StdinPipe()
+	out, errOut := shell.StdoutPipe()
+	if err := errors.Join(errIn, errOut, shell.Start(), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	defer shell.Wait()
+	defer in.Close()
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatalf("the shell did not lock: %q, %v", line, err)
+	}
+	_, err = s.try("lock")
+	if locked, ok := errors.AsType[*LockedError](err); !ok || !locked.orphaned() {
+		t.Errorf("the shell's lock: %v, want one whose holder is gone", err)
+	}
+	in.Close()
+	l, err := s.Lock(t.Context(), 0)
+	if err != nil {
+		t.Fatalf("once the shell ends: %v", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestHolderIsReadFromTheKernelsList(t *testing.T) {
 	t.Parallel()
 	const locks = `1: POSIX  ADVISORY  WRITE 700 fe:00:77 0 EOF

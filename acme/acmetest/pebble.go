@@ -16,6 +16,8 @@ import (
 	"github.com/letsencrypt/pebble/v2/db"
 	"github.com/letsencrypt/pebble/v2/va"
 	"github.com/letsencrypt/pebble/v2/wfe"
+
+	"certd/test/ports"
 )
 
 // A CA is a running Pebble. Its methods are safe for concurrent use.
@@ -24,7 +26,7 @@ type CA struct {
 	acme       *tlsServer
 	management *tlsServer
 	dns        *dnsServer
-	http, tls  *reservation
+	http, tls  *ports.Reservation
 	roots      []byte // of the HTTPS listeners
 	issuers    []byte // of the issued certificates
 	closeOnce  sync.Once
@@ -63,17 +65,17 @@ func (c *CA) start(o Options) (err error) {
 	if o.Log == nil {
 		o.Log = io.Discard
 	}
-	if c.http, err = reservePort(o.HTTPPort); err != nil {
+	if c.http, err = ports.Reserve(o.HTTPPort); err != nil {
 		return fmt.Errorf("acmetest: port for http-01: %w", err)
 	}
-	if c.tls, err = reservePort(o.TLSPort); err != nil {
+	if c.tls, err = ports.Reserve(o.TLSPort); err != nil {
 		return fmt.Errorf("acmetest: port for tls-alpn-01: %w", err)
 	}
 	if c.dns, err = startDNS(); err != nil {
 		return fmt.Errorf("acmetest: starting DNS: %w", err)
 	}
 	store := db.NewMemoryStore()
-	front, issuer, err := newPebble(o, store, c.http.port, c.tls.port, cmp.Or(o.Resolver, c.dns.addr))
+	front, issuer, err := newPebble(o, store, c.http.Port, c.tls.Port, cmp.Or(o.Resolver, c.dns.addr))
 	if err != nil {
 		return err
 	}
@@ -207,10 +209,10 @@ func (c *CA) Requests() []Request { return c.journal.snapshot() }
 func (c *CA) ResetRequests() { c.journal.reset() }
 
 // HTTPPort returns the port where http-01 is validated.
-func (c *CA) HTTPPort() int { return c.http.port }
+func (c *CA) HTTPPort() int { return c.http.Port }
 
 // TLSPort returns the port where tls-alpn-01 is validated.
-func (c *CA) TLSPort() int { return c.tls.port }
+func (c *CA) TLSPort() int { return c.tls.Port }
 
 // Management returns the URL of Pebble's management interface, without a final
 // slash: GET /roots/0, /cert-status-by-serial/<hex>, POST /set-renewal-info/.
@@ -231,9 +233,9 @@ func (c *CA) Close() error {
 		if c.dns != nil {
 			errs = append(errs, c.dns.close())
 		}
-		for _, r := range []*reservation{c.http, c.tls} {
+		for _, r := range []*ports.Reservation{c.http, c.tls} {
 			if r != nil {
-				errs = append(errs, r.release())
+				errs = append(errs, r.Release())
 			}
 		}
 		c.closeErr = errors.Join(errs...)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 
 	"certd/acme/acmetest"
 	"certd/challenge"
+	"certd/test/ports"
 )
 
 // needProgram finds a server that a test cannot do without.
@@ -39,7 +39,7 @@ type served struct {
 func newServed(t *testing.T) *served {
 	t.Helper()
 	ca := acmetest.StartT(t, acmetest.Options{})
-	s := &served{dir: t.TempDir(), http: freePort(t), tls: freePort(t)}
+	s := &served{dir: t.TempDir(), http: ports.Free(t), tls: ports.Free(t)}
 	s.state = filepath.Join(s.dir, "acme")
 	s.settings = fmt.Sprintf("cas:\n  - {name: testca, directory: %q, ca-bundle: %q}\n", ca.URL(), filepath.Join(s.dir, "ca.pem"))
 	s.write(t, "ca.pem", string(ca.RootsPEM()))
@@ -91,16 +91,6 @@ func (s *served) certd(t *testing.T, args ...string) string {
 		t.Fatalf("certd %q: exit %d: %s%s", args, code, out.String(), errs.String())
 	}
 	return out.String()
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // TestSnippetServers: the real servers take what is printed, for each method they

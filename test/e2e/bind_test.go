@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+
+	"certd/test/ports"
 )
 
 // A bind is two real BINDs with the zones example.com and acme.example.net: a
@@ -63,7 +65,7 @@ func startBIND(t testing.TB, extra string) *bind {
 	named := needProgram(t, "named")
 	b := &bind{t: t, dir: t.TempDir()}
 	b.primary, b.secondary = "127.0.0.1", "::1"
-	b.port = freePort(t)
+	b.port = ports.Free(t)
 	zones := map[string]string{"example.com": extra, "acme.example.net": ""}
 	for _, server := range []string{b.primary, b.secondary} {
 		dir, v4, v6 := filepath.Join(b.dir, "primary"), "127.0.0.1", "none"

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // serveWrongly answers every request at a port of 127.0.0.1 with the same text.
@@ -35,7 +36,7 @@ func TestAnotherTypeAfterTheCAsRefusal(t *testing.T) {
 	ca := acmetest.StartT(t, acmetest.Options{})
 	serveWrongly(t, ca.HTTPPort())
 	s := newSite(t, ca, fmt.Sprintf("challenge: {http-port: %d, tls-port: %d, proxy-port: %d, resolver: %q}\nmetrics: {textfile: %q}\n",
-		ca.HTTPPort(), ca.TLSPort(), freePort(t), ca.Resolver(), filepath.Join(t.TempDir(), "certd.prom")))
+		ca.HTTPPort(), ca.TLSPort(), ports.Free(t), ca.Resolver(), filepath.Join(t.TempDir(), "certd.prom")))
 	s.write("acme/conf/target", fmt.Sprintf("request: {challenge: {webroot-paths: [%q], http-self-test: false}}\n", t.TempDir()))
 	s.must(0, "want", "www.example.com", "--no-reconcile")
 	first, second := "http-01 by files, ", fmt.Sprintf("tls-alpn-01 on :%d", ca.TLSPort())

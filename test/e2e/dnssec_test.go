@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // signZone signs a zone file by BIND's tools, and returns its key record's text
@@ -48,9 +49,9 @@ func readFile(t *testing.T, path string) string {
 func TestDoctorSeesBogusZone(t *testing.T) {
 	t.Parallel()
 	named := needProgram(t, "named")
-	b := &bind{t: t, dir: t.TempDir(), primary: "127.0.0.1", port: freePort(t)}
+	b := &bind{t: t, dir: t.TempDir(), primary: "127.0.0.1", port: ports.Free(t)}
 	conf := fmt.Sprintf(namedConf, b.dir, b.port, "127.0.0.1", "none")
-	resolver := freePort(t)
+	resolver := ports.Free(t)
 	var anchors, zones string
 	for _, zone := range []string{"good.test", "bogus.test"} {
 		anchors += signZone(t, b.dir, zone) + "\n"

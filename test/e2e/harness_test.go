@@ -213,17 +213,6 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 	t.Fatalf("waited two minutes in vain: %s", what)
 }
 
-// freePort returns a loopback port that nothing listens on.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // needProgram returns the path of an external program. Without it a plain
 // go test skips; under make test (CERTD_TEST_REQUIRE=1) that is a failure.
 func needProgram(t testing.TB, name string) string {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // TestPrometheusScrapesTheDaemon lets a real Prometheus watch a daemon: what is
@@ -64,7 +65,7 @@ func TestPrometheusScrapesTheDaemon(t *testing.T) {
 func startPrometheus(t *testing.T, target int) func(query string) bool {
 	t.Helper()
 	dir := t.TempDir()
-	port := freePort(t)
+	port := ports.Free(t)
 	config := filepath.Join(dir, "prometheus.yml")
 	yaml := fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs: [{job_name: certd, static_configs: [{targets: ['127.0.0.1:%d']}]}]\n", target)
 	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // TestNodeExporterReadsTheTextfile lets a real node_exporter read what one-shot
@@ -112,7 +113,7 @@ func TestMetricsOfAMistake(t *testing.T) {
 // test ends, and returns what scrapes it.
 func startNodeExporter(t *testing.T, dir string) func(t *testing.T) map[string]float64 {
 	t.Helper()
-	addr := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	addr := fmt.Sprintf("127.0.0.1:%d", ports.Free(t))
 	cmd := exec.Command(needProgram(t, "prometheus-node-exporter"), "--collector.disable-defaults", "--collector.textfile",
 		"--collector.textfile.directory="+dir, "--web.listen-address="+addr, "--web.disable-exporter-metrics")
 	var log bytes.Buffer

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // One run proves names in every way there is: http-01 and tls-alpn-01 by listen,
@@ -22,7 +23,7 @@ func TestEveryChallengeInOneRun(t *testing.T) {
 			b := startBIND(t, "")
 			ca := acmetest.StartT(t, acmetest.Options{Resolver: b.addr(), AuthzReuse: reuse})
 			s := newSite(t, ca, fmt.Sprintf("challenge: {http-port: %d, tls-port: %d, proxy-port: %d, resolver: %q, dns-port: %d, dns-settle: 0s}\n",
-				ca.HTTPPort(), ca.TLSPort(), freePort(t), b.addr(), b.port))
+				ca.HTTPPort(), ca.TLSPort(), ports.Free(t), b.addr(), b.port))
 			s = withMetrics(s)
 			s.script("hooks/dns.hook", b.nsupdate()+`
 case $2 in stays.*) exit 42 ;; esac

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // monitoredSite is a site that the user of a monitoring server can look into,
@@ -194,7 +195,7 @@ func TestNRPE(t *testing.T) {
 	nrpe := needProgram(t, "nrpe")
 	client := needProgram(t, "/usr/lib/nagios/plugins/check_nrpe")
 	s, who := monitoredSite(t)
-	port := strconv.Itoa(freePort(t))
+	port := strconv.Itoa(ports.Free(t))
 	s.write("nrpe/nrpe.cfg", fmt.Sprintf(`server_address=127.0.0.1
 server_port=%[1]s
 nrpe_user=%[2]s

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // An nginx is a real server of a site: challenges from the webroot over HTTP,
@@ -41,7 +42,7 @@ http {
 
 func startNginx(t testing.TB, s *site, httpPort int) *nginx {
 	t.Helper()
-	n := &nginx{s: s, binary: needProgram(t, "nginx"), prefix: filepath.Join(s.dir, "nginx"), http: httpPort, tls: freePort(t)}
+	n := &nginx{s: s, binary: needProgram(t, "nginx"), prefix: filepath.Join(s.dir, "nginx"), http: httpPort, tls: ports.Free(t)}
 	if err := os.MkdirAll(filepath.Join(n.prefix, "webroot"), 0o755); err != nil {
 		t.Fatal(err)
 	}

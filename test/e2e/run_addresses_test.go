@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // TestRunMovesAddresses: a reload moves listen and responder to other interfaces
@@ -18,7 +19,7 @@ func TestRunMovesAddresses(t *testing.T) {
 	t.Parallel()
 	ca := acmetest.StartT(t, acmetest.Options{})
 	s, status := daemonSite(t, ca)
-	web := freePort(t)
+	web := ports.Free(t)
 	s.write("acme/desired/www.example.test", "")
 	set := func(listen, responder string) {
 		s.settings(ca, fmt.Sprintf("listen: %q\nresponder: %q\n", listen, responder))
@@ -102,12 +103,12 @@ func TestRunWaitsForAddress(t *testing.T) {
 	t.Parallel()
 	ca := acmetest.StartT(t, acmetest.Options{})
 	s, status := daemonSite(t, ca)
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	port := ports.Free(t)
+	taken, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	port := taken.Addr().(*net.TCPAddr).Port
 	s.settings(ca, fmt.Sprintf("listen: 127.0.0.1:%d\nresponder: 127.0.0.1:%d\n", status, port))
 	r := s.daemon(nil)
 	waitFor(t, "the daemon says that the address is in use", func() bool {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 const nobody = 65534
@@ -82,7 +83,7 @@ func TestRedirectorConfined(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start it as another user")
 	}
-	s, port := newSite(t, faraway{}, ""), freePort(t)
+	s, port := newSite(t, faraway{}, ""), ports.Free(t)
 	s.write("acme/desired/www.example.test", "")
 	s.write("acme/keys/k/privkey", "secret")
 	if err := os.Chmod(filepath.Join(s.state, "keys"), 0o700); err != nil {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // A manager is the socket that a service manager reads sd_notify messages from.
@@ -107,7 +108,7 @@ func TestRunServesInheritedSockets(t *testing.T) {
 	t.Parallel()
 	ca := acmetest.StartT(t, acmetest.Options{})
 	s := pebbleSite(t, ca)
-	unused := freePort(t)
+	unused := ports.Free(t)
 	s.settings(ca, fmt.Sprintf("listen: 127.0.0.1:%d\nresponder: \":%d\"\n", unused, ca.HTTPPort()))
 	s.write("acme/desired/www.example.test", "")
 	r := s.daemon(activate(t, map[string]string{"status": "127.0.0.1:0", "http": fmt.Sprintf(":%d", ca.HTTPPort()), "proxy": "127.0.0.1:0"}))

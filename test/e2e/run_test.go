@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // A running is a certd run.
@@ -81,7 +82,7 @@ func (s *site) settings(ca *acmetest.CA, lines string) {
 // schedule.
 func daemonSite(t *testing.T, ca *acmetest.CA) (s *site, port int) {
 	t.Helper()
-	s, port = pebbleSite(t, ca), freePort(t)
+	s, port = pebbleSite(t, ca), ports.Free(t)
 	s.settings(ca, fmt.Sprintf("listen: 127.0.0.1:%d\n", port))
 	return s, port
 }
@@ -194,7 +195,7 @@ func TestRunReloads(t *testing.T) {
 	s, first := daemonSite(t, ca)
 	r := s.daemon(nil)
 	r.healthy(first, "ok: 0 certificates")
-	second, taken := freePort(t), freePort(t)
+	second, taken := ports.Free(t), ports.Free(t)
 	for _, bad := range []struct{ lines, says string }{
 		{"listen: nonsense\n", "certd.yaml:3"},
 		{fmt.Sprintf("schedule: \"0 0 31 2 *\"\nlisten: 127.0.0.1:%d\n", second), "never comes"},

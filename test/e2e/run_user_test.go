@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // TestRunAsOrdinaryUser: the daemon and the commands beside it do everything as a
@@ -23,7 +24,7 @@ func TestRunAsOrdinaryUser(t *testing.T) {
 	}
 	ca := acmetest.StartT(t, acmetest.Options{})
 	s, port := daemonSite(t, ca)
-	proxy := freePort(t)
+	proxy := ports.Free(t)
 	s.settings(ca, fmt.Sprintf("listen: 127.0.0.1:%d\nresponder: 127.0.0.1:%d\n", port, proxy))
 	told := filepath.Join(s.dir, "acme", "told")
 	s.write("hooks/tell", "#!/bin/sh\n[ \"$1\" = live-updated ] || exit 42\n{ id -u; cat; } >>"+told+"\n")

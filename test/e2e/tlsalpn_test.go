@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"certd/acme/acmetest"
+	"certd/test/ports"
 )
 
 // alpnSite is a site whose port 80 belongs to somebody else: only tls-alpn-01 is
@@ -103,7 +104,7 @@ func TestTLSALPNBehindProxy(t *testing.T) {
 			t.Parallel()
 			program := needProgram(t, proxy.program)
 			ca := acmetest.StartT(t, acmetest.Options{})
-			behind, front := freePort(t), fmt.Sprintf("127.0.0.1:%d", ca.TLSPort())
+			behind, front := ports.Free(t), fmt.Sprintf("127.0.0.1:%d", ca.TLSPort())
 			s := alpnSite(t, ca, fmt.Sprintf(", tls-ports: [%d]", behind))
 			s.write("acme/conf/certd.yaml", s.read("acme/conf/certd.yaml")+"metrics: {textfile: "+filepath.Join(s.dir, "certd.prom")+"}\n")
 			web := httptest.NewUnstartedServer(http.NotFoundHandler())

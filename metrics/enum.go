@@ -53,7 +53,7 @@ func selfTestOutcomes() []string { return []string{"ok", "error"} }
 func hookOutcomes() []string { return []string{"ok", "error", "timeout", "skipped"} }
 
 func hookEvents() []string {
-	return []string{"live-updated", "failed", "account-created", "paused", "challenge-http-start", "challenge-http-stop",
+	return []string{"live-updated", "failed", "expiring", "account-created", "paused", "challenge-http-start", "challenge-http-stop",
 		"challenge-dns-start", "challenge-dns-stop"}
 }
 

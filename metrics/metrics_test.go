@@ -240,3 +240,17 @@ func TestLimitsAndBreaker(t *testing.T) {
 	wantValue(t, m, `certd_acme_breaker_until_timestamp_seconds{ca="a"}`, 0)
 	wantValue(t, m, `certd_acme_breaker_until_timestamp_seconds{ca="b"}`, 4e9)
 }
+
+// TestEventsOfHooks: every event has a label of its own, what is unknown has none.
+func TestEventsOfHooks(t *testing.T) {
+	t.Parallel()
+	m := New(Options{})
+	events := []string{"live-updated", "failed", "expiring", "paused", "account-created",
+		"challenge-http-start", "challenge-http-stop", "challenge-dns-start", "challenge-dns-stop"}
+	for _, event := range append(events, "something-new") {
+		m.Hook(Hook{Hook: "mail", Event: event, Outcome: "ok"})
+	}
+	for _, event := range append(events, "other") {
+		wantValue(t, m, fmt.Sprintf(`certd_hook_runs_total{event=%q,hook="mail",outcome="ok"}`, event), 1)
+	}
+}

@@ -41,6 +41,7 @@ type RunOptions struct {
 	Options
 	Reload         <-chan os.Signal          // each one reloads conf/; nil never does
 	Sockets        map[string][]net.Listener // open already, by name: "status", "http" (port 80), "proxy" (port 402); Run closes them
+	Reread         func() (Answers, error)   // reads Options.Answers anew before each pass; those read last stay on an error. Nil keeps them
 	MetricsHandler http.Handler              // serves /metrics; nil serves Options.Metrics, and answers 404 if that is nil, too
 }
 
@@ -151,6 +152,8 @@ type outcome struct {
 	err    error // it did not run
 	view   *View // nil with lookErr
 	look   error
+	// answers are those that it was made with.
+	answers Answers
 }
 
 func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
@@ -278,9 +281,24 @@ func (l *loop) pass(ctx context.Context, o Options) (out outcome) {
 			out.err = errors.Join(out.err, fmt.Errorf("internal error: %v", v))
 		}
 	}()
+	out.answers = l.reread(&o)
 	out.report, out.err = l.reconcile(ctx, o)
 	out.view, out.look = l.look(o.Fallback)
 	return out
+}
+
+// reread reads the answers for a pass, and returns them.
+func (l *loop) reread(o *Options) Answers {
+	if l.Reread == nil {
+		return o.Answers
+	}
+	answers, err := l.Reread()
+	if err != nil {
+		l.Log.Error("the answers read before stay in force", "err", err.Error())
+		return o.Answers
+	}
+	o.Answers = answers
+	return answers
 }
 
 // finish takes in what a pass did, and sets when the next one comes.
@@ -301,6 +319,7 @@ func (l *loop) finish(ctx context.Context, out outcome) {
 	if out.look != nil && !sameText(out.look, out.err) {
 		l.Log.Error("cannot see what comes next", "err", out.look.Error())
 	}
+	l.Answers = out.answers
 	l.next = wakeUp(out, l.ended)
 	l.facts = gather(out)
 	if v := out.view; v != nil {

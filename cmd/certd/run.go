@@ -69,5 +69,6 @@ func (a *app) runOptions(store *state.Store) (daemon.RunOptions, error) {
 			UserAgent: "certd/" + version,
 			Metrics:   newMetrics(),
 		},
+		Reread: func() (daemon.Answers, error) { return a.answers(store) },
 	}, nil
 }

@@ -23,7 +23,7 @@ func (p *pass) logReport() {
 	}
 	slices.SortStableFunc(p.report.Results, func(a, b Result) int { return cmp.Compare(a.Action.Target, b.Action.Target) })
 	for _, r := range p.report.Results {
-		attrs := append([]any{"target", r.Action.Target, "name", firstName(r.Action), "reason", r.Action.Reason}, failure(r.Err)...)
+		attrs := append([]any{"target", r.Action.Target, "name", firstName(r.Action), "reason", r.Action.Reason}, p.failure(r)...)
 		switch r.Outcome {
 		case Failed:
 			p.Log.Error("certificate not obtained", attrs...)
@@ -37,14 +37,19 @@ func (p *pass) logReport() {
 	}
 }
 
-// failure is how an error is logged: "err" always a sentence, and for a CA's
-// problem its fields beside it.
-func failure(err error) []any {
-	if err == nil {
+// failure is how the error of a result is logged: "err" always a sentence, and
+// for a CA's problem its fields beside it. What is waited after failed in an
+// earlier pass, which has kept its class.
+func (p *pass) failure(r Result) []any {
+	if r.Err == nil {
 		return nil
 	}
-	attrs := []any{"err", err.Error(), "class", string(acme.ClassOf(err))}
-	if problem := problemOf(err); problem != nil {
+	class := acme.ClassOf(r.Err)
+	if last := p.view.Snapshot.Attempts[r.Action.Target]; r.Outcome == Waiting && last.Class != "" {
+		class = acme.Class(last.Class)
+	}
+	attrs := []any{"err", r.Err.Error(), "class", string(class)}
+	if problem := problemOf(r.Err); problem != nil {
 		attrs = append(attrs, slog.Any("problem", problem))
 	}
 	return attrs

@@ -155,7 +155,7 @@ func (l *loop) allowed(name string) bool {
 func (l *loop) know(v *View) {
 	names := make(map[string]bool)
 	for _, t := range v.Targets.Targets {
-		for _, n := range t.Names {
+		for _, n := range t.RequestNames { // Names among them
 			names[n] = true
 		}
 	}

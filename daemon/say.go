@@ -77,8 +77,8 @@ func (l *loop) troubles() []string {
 	if l.reloadErr != nil {
 		out = append(out, "not reloaded: "+acme.Sanitize(l.reloadErr.Error()))
 	}
-	if l.facts.trouble != "" {
-		out = append(out, l.facts.trouble)
+	if t := l.facts.trouble; t != "" && (l.reloadErr == nil || !strings.HasSuffix(t, acme.Sanitize(l.reloadErr.Error()))) { // once is enough
+		out = append(out, t)
 	}
 	return out
 }

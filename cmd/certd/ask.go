@@ -180,7 +180,8 @@ func (a *asker) askLine(ctx context.Context, p prompt) (string, error) {
 }
 
 // A patient file waits for input no longer than until done is closed, so that a
-// signal ends a question. It hands out control sequences, such as the terminal's
+// signal ends a question. Ctrl-D is Ctrl-C where it gets here: survey would take
+// it for the enter key in some questions. It hands out control sequences, such as the terminal's
 // word on where the cursor is, apart from what was typed before and behind:
 // survey would lose that.
 type patient struct {
@@ -209,7 +210,7 @@ func (p *patient) Read(b []byte) (int, error) {
 		if n, err = p.File.Read(buf); err != nil {
 			return 0, err
 		}
-		p.ahead = buf[:n]
+		p.ahead = bytes.ReplaceAll(buf[:n], []byte{terminal.KeyEndTransmission}, []byte{terminal.KeyInterrupt})
 	}
 	n := copy(b, p.ahead[:piece(p.ahead)])
 	p.ahead = p.ahead[n:]

@@ -100,7 +100,7 @@ func checkScreen(t *testing.T, shown, term string) {
 }
 
 // TestQuickstartInterrupted: Ctrl-C at any question leaves everything as it was,
-// and so does SIGTERM.
+// and so do SIGTERM, and Ctrl-D in a menu.
 func TestQuickstartInterrupted(t *testing.T) {
 	t.Parallel()
 	ca := acmetest.StartT(t, acmetest.Options{})
@@ -119,9 +119,12 @@ func TestQuickstartInterrupted(t *testing.T) {
 					d.reply(turn.question, answer)
 				}
 				d.expect(turns[i].question)
-				if i%2 == 1 {
+				switch {
+				case i%2 == 1:
 					d.cmd.Process.Signal(syscall.SIGTERM)
-				} else {
+				case term != "dumb" && i != 0:
+					d.tty.WriteString("\x04")
+				default:
 					d.tty.WriteString("\x03")
 				}
 				d.expect("nothing was changed")

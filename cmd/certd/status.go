@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -157,7 +158,8 @@ func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 	}
 	if n := len(view.Snapshot.Pending); n > 0 {
 		e := view.Snapshot.Pending[0]
-		a.paragraph("%s not delivered to every hook, the oldest %s: %s", plural(n, "event"), e.Event, e.LastError)
+		why := cmp.Or(e.LastError, "not tried yet, which is done at the end of each reconcile")
+		a.paragraph("%s not delivered to every hook, the oldest %s: %s", plural(n, "event"), e.Event, why)
 	}
 }
 

@@ -86,7 +86,7 @@ func TestWaitingIsLoggedWithItsClass(t *testing.T) {
 		Attempts: map[string]state.Attempt{"a": {Class: string(acme.ClassOperator), LastError: "no provider"}},
 	}}}
 	p.report = Report{Results: []Result{{Action: plan.Action{Target: "a"}, Outcome: Waiting, Err: errors.New("no provider")}}}
-	p.logReport()
+	p.logReport(t.Context())
 	if !strings.Contains(out.String(), "class=operator") {
 		t.Errorf("the log says %s, want class=operator", &out)
 	}

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -10,8 +12,9 @@ import (
 	"certd/plan"
 )
 
-// logReport says every failure of a pass once.
-func (p *pass) logReport() {
+// logReport says every failure of a pass once. What the end of ctx cut off is none:
+// the next run goes on with it.
+func (p *pass) logReport(ctx context.Context) {
 	for _, b := range p.report.Broken {
 		p.Log.Error("broken entry left alone", "path", b.Path, "err", b.Err.Error())
 	}
@@ -26,6 +29,10 @@ func (p *pass) logReport() {
 		attrs := append([]any{"target", r.Action.Target, "name", firstName(r.Action), "reason", r.Action.Reason}, p.failure(r)...)
 		switch r.Outcome {
 		case Failed:
+			if ctx.Err() != nil && errors.Is(r.Err, context.Canceled) {
+				p.Log.Info("interrupted", "target", r.Action.Target, "name", firstName(r.Action), "reason", r.Action.Reason)
+				continue
+			}
 			p.Log.Error("certificate not obtained", attrs...)
 		case Waiting:
 			p.Log.Warn("waiting", append(attrs, "until", r.Action.At.UTC().Format(time.RFC3339))...)

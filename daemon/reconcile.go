@@ -78,7 +78,7 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 		p.other(err)
 	}
 	poller.after(ctx, left)
-	p.logReport()
+	p.logReport(ctx)
 	return &p.report, nil
 }
 

@@ -132,6 +132,7 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 		p.replaced(client, a, outcome, why)
 	}
 	req := p.request(client, a, profile)
+	ask.ARI = ask.ARI && req.Open.Replaces != "" // what replaces nothing is like any other order to the CA
 	req.Admit = func() error { return p.ledger.admit(a, ask) }
 	cert, err := issuer.Issue(ctx, req)
 	p.ledger.returned(ask, int(journal.n.Load()))

@@ -16,7 +16,7 @@ import (
 // an account, and what it is after it was moved, spoilt and replaced.
 func TestRenewalInfoOfPebble(t *testing.T) {
 	t.Parallel()
-	ca := acmetest.StartT(t, acmetest.Options{AlwaysValid: true, NonceReject: 50})
+	ca := acmetest.StartT(t, acmetest.Options{AlwaysValid: true, NonceReject: 40})
 	c := registered(t, ca)
 	names := identifiers("a.test", "b.test")
 	chain, _, err := obtain(t.Context(), c, nil, acme.OrderSpec{Identifiers: names})

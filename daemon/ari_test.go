@@ -74,7 +74,7 @@ func (l *listener) Run(_ context.Context, ev hooks.Event, _ func(string) bool) (
 // wants it replaced, whatever else that CA does.
 func TestRenewalAsTheCASuggests(t *testing.T) {
 	t.Parallel()
-	for _, o := range []acmetest.Options{{AlwaysValid: true, NonceReject: 50}, {AlwaysValid: true, AuthzReuse: 100}, {AlwaysValid: true, RetryAfterOrder: 1}} {
+	for _, o := range []acmetest.Options{{AlwaysValid: true, NonceReject: 40}, {AlwaysValid: true, AuthzReuse: 100}, {AlwaysValid: true, RetryAfterOrder: 1}} {
 		t.Run(fmt.Sprintf("nonce-reject-%d-reuse-%d", o.NonceReject, o.AuthzReuse), func(t *testing.T) {
 			t.Parallel()
 			testRenewalAsTheCASuggests(t, acmetest.StartT(t, o))
@@ -215,7 +215,7 @@ func TestNoRenewalInfo(t *testing.T) {
 			if kept := now.Chosen.Equal(known.Chosen); kept != tt.kept || !tt.kept && !now.Chosen.IsZero() {
 				t.Errorf("%v was chosen before and is %v now, want it kept: %v", known.Chosen, now.Chosen, tt.kept)
 			}
-			if pause := now.NextPoll.Sub(asked).Round(2 * time.Second); pause < tt.pause || pause > tt.pause+20*time.Second {
+			if pause := now.NextPoll.Sub(asked).Round(2 * time.Second); pause < tt.pause || pause > tt.pause+2*time.Minute {
 				t.Errorf("the CA is asked again after %v, want %v: %+v", pause, tt.pause, now)
 			}
 			if want := plan.RenewAt(c.NotBefore, c.NotAfter, 0); !tt.kept && !look(t, dir).Status()[0].RenewAt.Equal(want) {

@@ -55,7 +55,7 @@ func TestLiveSurvivesEveryMisbehaviour(t *testing.T) {
 func surviveFault(t *testing.T, dir string, f acmetest.Fault) {
 	ca := acmetest.StartFaulty(t, f)
 	configureFault(t, dir, ca)
-	o := daemon.Options{RequestTimeout: 10 * time.Second, OrderTimeout: 30 * time.Second}
+	o := daemon.Options{RequestTimeout: 30 * time.Second, OrderTimeout: time.Minute}
 	if f.Endless {
 		o = daemon.Options{RequestTimeout: time.Second, OrderTimeout: 4 * time.Second}
 	}
@@ -178,7 +178,7 @@ func pass(t testing.TB, dir string, o daemon.Options) *daemon.Report {
 		t.Fatal(err)
 	}
 	o.Store = store
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	report, err := daemon.Reconcile(ctx, o)
 	if err != nil {

@@ -25,7 +25,7 @@ func TestEverythingOfPebble(t *testing.T) {
 	for _, reuse := range []int{0, 100} {
 		t.Run(fmt.Sprintf("reuse-%d", reuse), func(t *testing.T) {
 			t.Parallel()
-			ca := acmetest.StartT(t, acmetest.Options{AlwaysValid: true, NonceReject: 50, AuthzReuse: reuse, AlternateRoots: 2, ChainLength: 3,
+			ca := acmetest.StartT(t, acmetest.Options{AlwaysValid: true, NonceReject: 40, AuthzReuse: reuse, AlternateRoots: 2, ChainLength: 3,
 				RequireEAB: map[string]string{"kid-1": mac}, Profiles: map[string]time.Duration{"default": 90 * 24 * time.Hour, "short": 160 * time.Hour}})
 			dir, hmac := t.TempDir(), filepath.Join(t.TempDir(), "hmac")
 			write(t, hmac, mac)
@@ -138,24 +138,25 @@ func processes(_ *proxy, next http.Handler, w http.ResponseWriter, r *http.Reque
 
 // A spoiltRun is what comes of a renewal whose requests are spoilt once.
 type spoiltRun struct {
-	name   string
-	spoil  func(*proxy, http.Handler, http.ResponseWriter, *http.Request)
-	first  daemon.Outcome // of the run that is spoilt
-	second daemon.Outcome // of the one after, which is forced
-	orders int            // newOrder requests in both
+	name    string
+	spoil   func(*proxy, http.Handler, http.ResponseWriter, *http.Request)
+	first   daemon.Outcome // of the run that is spoilt
+	second  daemon.Outcome // of the one after, which is forced
+	orders  int            // newOrder requests in both
+	timeout time.Duration  // for the first; zero means the default
 }
 
 func spoiltRuns() []spoiltRun {
 	return []spoiltRun{
-		{"the answer to newOrder is dropped", loses, daemon.Failed, daemon.Issued, 1},
-		{"409 alreadyReplaced", refuses(409, "alreadyReplaced", ""), daemon.Issued, daemon.Issued, 3},
-		{"409 of another kind", refuses(409, "conflict", ""), daemon.Issued, daemon.Issued, 3},
-		{"429 in seconds", refuses(429, "rateLimited", "90"), daemon.Failed, daemon.Waiting, 1},
-		{"429 with a date", refuses(429, "rateLimited", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)), daemon.Failed, daemon.Waiting, 1},
-		{"429 without a time", refuses(429, "rateLimited", ""), daemon.Failed, daemon.Waiting, 1},
-		{"503 with a time", refuses(503, "serverInternal", "90"), daemon.Failed, daemon.Waiting, 1},
-		{"503", refuses(503, "serverInternal", ""), daemon.Failed, daemon.Issued, 2},
-		{"processing until the run has no more time", processes, daemon.Failed, daemon.Issued, 1},
+		{"the answer to newOrder is dropped", loses, daemon.Failed, daemon.Issued, 1, 0},
+		{"409 alreadyReplaced", refuses(409, "alreadyReplaced", ""), daemon.Issued, daemon.Issued, 3, 0},
+		{"409 of another kind", refuses(409, "conflict", ""), daemon.Issued, daemon.Issued, 3, 0},
+		{"429 in seconds", refuses(429, "rateLimited", "900"), daemon.Failed, daemon.Waiting, 1, 0},
+		{"429 with a date", refuses(429, "rateLimited", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)), daemon.Failed, daemon.Waiting, 1, 0},
+		{"429 without a time", refuses(429, "rateLimited", ""), daemon.Failed, daemon.Waiting, 1, 0},
+		{"503 with a time", refuses(503, "serverInternal", "900"), daemon.Failed, daemon.Waiting, 1, 0},
+		{"503", refuses(503, "serverInternal", ""), daemon.Failed, daemon.Issued, 2, 0},
+		{"processing until the run has no more time", processes, daemon.Failed, daemon.Issued, 1, 4 * time.Second},
 	}
 }
 
@@ -176,8 +177,8 @@ func TestPebbleBehindAProxy(t *testing.T) {
 			ca.ResetRequests()
 			live := liveTree(t, dir)
 			p.on.Store(true)
-			o := daemon.Options{Force: true, OrderTimeout: 4 * time.Second}
-			if res := pass(t, dir, o).Results[0]; res.Outcome != tt.first {
+			o := daemon.Options{Force: true}
+			if res := pass(t, dir, daemon.Options{Force: true, OrderTimeout: tt.timeout}).Results[0]; res.Outcome != tt.first {
 				t.Fatalf("spoilt: %s, %v; want %s", res.Outcome, res.Err, tt.first)
 			}
 			if same := liveTree(t, dir)[faultName] == live[faultName]; same != (tt.first == daemon.Failed) {

@@ -153,7 +153,7 @@ func TestInterruptedPassStillTellsTheServers(t *testing.T) {
 		report, _ := daemon.Reconcile(ctx, daemon.Options{Store: store, Hooks: r})
 		done <- report
 	}()
-	for range 600 {
+	for range 6000 {
 		if _, err := os.Stat(dir + "/live/quick.example.test/cert"); err == nil {
 			break
 		}

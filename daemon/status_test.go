@@ -100,7 +100,7 @@ func TestSlowCAHoldsUpNobodyElse(t *testing.T) {
 		_, _ = daemon.Reconcile(ctx, daemon.Options{Store: store}) // ended by the cancellation below
 	}()
 	live := func() bool { _, err := os.Stat(dir + "/live/quick.example.test/cert"); return err == nil }
-	for range 600 {
+	for range 2400 {
 		if live() {
 			break
 		}

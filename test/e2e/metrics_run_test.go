@@ -40,7 +40,7 @@ func TestPrometheusScrapesTheDaemon(t *testing.T) {
 		`certd_challenge_requests_total{result="served"} >= 2`, `process_open_fds > 0`, `go_goroutines > 0`)
 
 	s.must(0, "want", "--no-reconcile", "second.example.test")
-	sees(issued+" == 2", `certd_reconciles_total{trigger="watch",outcome="ok"} == 1`)
+	sees(issued+" == 2", `certd_reconciles_total{trigger="watch",outcome="ok"} >= 1`)
 	s.must(0, "unwant", "second.example.test")
 	sees(`absent({name="second.example.test"})`)
 
@@ -60,14 +60,14 @@ func TestPrometheusScrapesTheDaemon(t *testing.T) {
 	r.terminate()
 }
 
-// startPrometheus runs one that scrapes a certd run twice a second until the test
-// ends. What it returns reports whether a query has a result.
+// startPrometheus runs one that scrapes a certd run every two seconds until the
+// test ends. What it returns reports whether a query has a result.
 func startPrometheus(t *testing.T, target int) func(query string) bool {
 	t.Helper()
 	dir := t.TempDir()
 	port := ports.Free(t)
 	config := filepath.Join(dir, "prometheus.yml")
-	yaml := fmt.Sprintf("global: {scrape_interval: 500ms, scrape_timeout: 500ms}\nscrape_configs: [{job_name: certd, static_configs: [{targets: ['127.0.0.1:%d']}]}]\n", target)
+	yaml := fmt.Sprintf("global: {scrape_interval: 2s, scrape_timeout: 2s}\nscrape_configs: [{job_name: certd, static_configs: [{targets: ['127.0.0.1:%d']}]}]\n", target)
 	if err := os.WriteFile(config, []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}

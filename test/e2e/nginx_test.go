@@ -87,7 +87,7 @@ func (n *nginx) reachable(port int) bool {
 
 // served returns the serial number of the certificate nginx serves, or "".
 func (n *nginx) served() string {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Second}, "tcp", fmt.Sprintf("127.0.0.1:%d", n.tls),
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 30 * time.Second}, "tcp", fmt.Sprintf("127.0.0.1:%d", n.tls),
 		&tls.Config{InsecureSkipVerify: true}) // whose serial it is, is the question
 	if err != nil {
 		return ""

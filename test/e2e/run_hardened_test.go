@@ -54,6 +54,8 @@ func TestRunConfinedWithHooksAsRoot(t *testing.T) {
 	s.must(0, "want", "byroot.example.test")
 	waitFor(t, "what root wants", s.isLive("byroot.example.test")) // the daemon's work if it was at work just then
 	s.leaf("byroot.example.test")
+	_ = r.cmd.Process.Signal(syscall.SIGTERM)
+	<-r.done
 	err := filepath.WalkDir(s.state, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -70,8 +72,6 @@ func TestRunConfinedWithHooksAsRoot(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	_ = r.cmd.Process.Signal(syscall.SIGTERM)
-	<-r.done
 	if strings.Contains(r.log.String(), "not permitted") || strings.Contains(r.log.String(), "permission denied") {
 		t.Errorf("the daemon was refused something:\n%s", r.log)
 	}

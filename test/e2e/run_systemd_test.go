@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"certd/acme/acmetest"
 	"certd/test/ports"
 )
@@ -96,9 +98,7 @@ func TestRunTellsTheServiceManager(t *testing.T) {
 		return slices.ContainsFunc(m.said, func(s string) bool { return strings.HasPrefix(s, "STATUS=") && strings.Contains(s, "certd.yaml:3") })
 	})
 	r.terminate()
-	if m.count("STOPPING=1") != 1 {
-		t.Error("it did not say STOPPING")
-	}
+	waitFor(t, "STOPPING", func() bool { return m.count("STOPPING=1") == 1 })
 }
 
 // TestRunServesInheritedSockets: sockets that the service manager has opened are
@@ -156,7 +156,7 @@ func activate(t *testing.T, sockets map[string]string) func(*exec.Cmd) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			fd, err := syscall.Dup(int(f.Fd())) // to give it its name
+			fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3) // to give it its name
 			if err != nil {
 				t.Fatal(err)
 			}

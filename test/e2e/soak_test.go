@@ -111,7 +111,7 @@ func startClients(t *testing.T, port, names int, rootsPEM []byte) *soakClients {
 	for worker := range 2 {
 		c.running.Go(func() {
 			for i := worker; ctx.Err() == nil; i += 2 {
-				dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 10 * time.Second}, Config: &tls.Config{RootCAs: roots, ServerName: soakName(i % names)}}
+				dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: time.Minute}, Config: &tls.Config{RootCAs: roots, ServerName: soakName(i % names)}}
 				conn, err := dialer.DialContext(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 				switch {
 				case ctx.Err() != nil:

@@ -139,19 +139,20 @@ func (p *planner) need(w *want, best *state.Certificate) need {
 	case !n.due.After(p.Now):
 		n.cause, n.words = n.by, p.sayDue(best, n)
 	case p.revoked(w, best):
-		n.cause, n.words = CauseRevoked, "the newest certificate was revoked; the one before it, which "+p.sayExpires(best.NotAfter)+", serves meanwhile"
+		n.cause, n.words = CauseRevoked, "a newer certificate was revoked; the one before it, which "+p.sayExpires(best.NotAfter)+", serves meanwhile"
 	case p.Force[w.File]:
 		n.cause, n.words = CauseManual, "renewal forced; "+p.sayExpires(best.NotAfter)
 	}
 	return n
 }
 
-// revoked reports whether the target's newest certificate was revoked, so that best
-// is one that it had replaced: that was due to go, be it for its key or because the
-// CA wanted it, and serves only until there is another.
+// revoked reports whether a newer certificate of the target than best was revoked,
+// so that best is one that was replaced before: that was due to go, be it for its
+// key or because the CA wanted it, and serves only until there is another.
 func (p *planner) revoked(w *want, best *state.Certificate) bool {
-	last := p.last(w)
-	return last != nil && last.Revoked && issued(last).After(issued(best)) && !issued(last).After(p.Now)
+	return slices.ContainsFunc(p.byNames[joined(w.RequestNames)], func(c *state.Certificate) bool {
+		return c.Revoked && !c.SetAside && w.ordered(c) && w.Key.Satisfied(c.KeyType) && issued(c).After(issued(best)) && !issued(c).After(p.Now)
+	})
 }
 
 // missing says why no certificate satisfies the target: what is wrong with

@@ -38,7 +38,7 @@ type Config struct {
 	Hook            HookFunc          // nil means there are no hooks
 	Env             map[string]string // environment of hooks
 	StandardWebroot string            // empty means StandardWebroot
-	Beside          bool              // another process is certd run, which may have the ports, and then serves the files of StandardWebroot there
+	Beside          string            // directory whose files another process, certd run, serves on the ports that it has; empty if there is none
 }
 
 // New returns the solver of a configuration. Its errors name the key to correct.
@@ -51,13 +51,17 @@ func New(cfg Config) (*HTTP01, error) {
 	h := &HTTP01{}
 	standard := &Webroot{Dirs: []string{cfg.StandardWebroot}}
 	webroots := &Webroot{Dirs: cfg.Webroots}
+	var lend []Way
+	if cfg.Beside != "" {
+		lend = []Way{&lent{Webroot{Dirs: []string{cfg.Beside}}}}
+	}
 	hook := &Hook{Run: cfg.Hook, Target: cfg.Target, Env: cfg.Env}
 	switch cfg.Method {
 	case MethodAny:
 		if len(cfg.Webroots) > 0 {
 			h.Ways = append(h.Ways, webroots)
 		}
-		h.Ways = append(h.Ways, standard, cfg.proxy(), cfg.listen(nil))
+		h.Ways = append(append(h.Ways, standard, cfg.proxy(), cfg.listen(nil)), lend...)
 		if cfg.Hook != nil {
 			h.Ways = append(h.Ways, hook)
 		}
@@ -67,11 +71,11 @@ func New(cfg Config) (*HTTP01, error) {
 			h.Ways, h.Spare = []Way{webroots}, h.Ways
 		}
 	case MethodProxy:
-		h.Ways = cfg.beside(cfg.proxy())
+		h.Ways = append([]Way{cfg.proxy()}, lend...)
 	case MethodListen:
-		h.Ways = cfg.beside(cfg.listen(cfg.HTTPPorts))
+		h.Ways = append([]Way{cfg.listen(cfg.HTTPPorts)}, lend...)
 	case MethodRedirector:
-		h.Ways = []Way{standard}
+		h.Ways = append([]Way{standard}, lend...)
 		h.Spare = []Way{&Listen{Responder: cfg.Responder}} // it may be in this process
 	case MethodStateless:
 		h.Ways = []Way{&Stateless{Thumbprint: cfg.Thumbprint}}
@@ -165,15 +169,6 @@ func (cfg Config) listen(addrs []string) *Listen {
 		addrs = []string{":" + strconv.Itoa(orPort(cfg.HTTPPort, 80))}
 	}
 	return &Listen{Responder: cfg.Responder, Addrs: addrs}
-}
-
-// beside is a way that opens ports, and what serves in its stead where the daemon
-// has them.
-func (cfg Config) beside(l *Listen) []Way {
-	if !cfg.Beside {
-		return []Way{l}
-	}
-	return []Way{l, &lent{Webroot{Dirs: []string{cfg.StandardWebroot}}}}
 }
 
 // A lent way is files that the daemon serves at its responder.

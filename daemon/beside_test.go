@@ -42,10 +42,10 @@ func TestPassBesideDaemon(t *testing.T) {
 		}
 	}()
 	awaitAnswer(t, ca.HTTPPort())
-	for _, method := range []string{challenge.MethodListen, challenge.MethodProxy, challenge.MethodRedirector, challenge.MethodWebroot, challenge.MethodAny} {
+	for _, method := range []string{challenge.MethodListen, challenge.MethodProxy, challenge.MethodRedirector, challenge.MethodAny} {
 		name := "any" + method + ".example.test"
 		write(t, filepath.Join(dir, "desired", name), fmt.Sprintf("request: {challenge: {method: %q}}\n", method))
-		report := pass(t, dir, daemon.Options{Targets: []string{name}, Webroot: webroot, LockWait: time.Minute})
+		report := pass(t, dir, daemon.Options{Targets: []string{name}, Webroot: "/proc/none", LockWait: time.Minute})
 		for _, res := range report.Results { // unchanged if the daemon was faster
 			if res.Outcome != daemon.Issued && res.Outcome != daemon.Unchanged {
 				t.Errorf("method %q beside the daemon: %s, %v; want issued", method, res.Outcome, res.Err)

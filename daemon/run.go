@@ -167,10 +167,11 @@ func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
 		done:       make(chan outcome, 1),
 		asked:      "startup",
 	}
-	l.responder.Dirs = []string{cmp.Or(o.Webroot, challenge.StandardWebroot)} // of other certds, for whom our ports are taken
+	l.responder.Dirs = []string{cmp.Or(o.Webroot, challenge.StandardWebroot)}
 	l.look = func(f *Fallback) (*View, error) { return look(o.Store, f) }
 	if o.Store != nil {
 		l.watcher = newWatcher(o.Store.Dir())
+		l.responder.Dirs = append(l.responder.Dirs, lentDir(o.Store))
 	}
 	return l
 }

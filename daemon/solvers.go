@@ -12,6 +12,7 @@ import (
 	"certd/config"
 	"certd/hooks"
 	"certd/issue"
+	"certd/state"
 )
 
 // solvers makes the solvers of each target around one responder, so that
@@ -22,7 +23,7 @@ type solvers struct {
 	alpn      *challenge.ALPNResponder
 	dns       *challenge.DNS
 	taker     func() taker // of challenge-dns-start; looked for once
-	beside    bool         // another process is certd run
+	beside    string       // directory for challenges, if another process is certd run
 }
 
 func newSolvers(p *pass) *solvers {
@@ -34,13 +35,19 @@ func newSolvers(p *pass) *solvers {
 	}
 	if s.responder == nil {
 		s.responder = newResponder(p.Metrics)
-		_, s.beside = p.Store.Daemon()
+		if _, ok := p.Store.Daemon(); ok {
+			s.beside = lentDir(p.Store)
+		}
 	}
 	if p.Metrics != nil {
 		s.alpn.Count = func(result string) { p.Metrics.Challenge(challenge.TypeTLSALPN01, result) }
 	}
 	return s
 }
+
+// lentDir has the challenges of a pass beside the daemon, which has the ports and
+// serves them. It is below tmp/, which belongs to who has the lock.
+func lentDir(store *state.Store) string { return store.Path("tmp", "acme-challenge") }
 
 func (s *solvers) close() {
 	s.alpn.Close()

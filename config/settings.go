@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/robfig/cron/v3"
 )
 
 // The values of challenge.dns-check.
@@ -164,39 +165,37 @@ func (ca *CA) complete() bool {
 	return false
 }
 
-// scheduleText reads the schedule as far as it can be checked without its
-// interpreter: @every and a duration of at least a minute, a word such as
-// @daily, or five fields, perhaps after TZ=.
+// scheduleText reads the schedule: @every and a duration of at least a minute, a
+// word such as @daily, or five fields, perhaps after TZ=, that come some day.
 func scheduleText(v value) (string, bool) {
 	s, ok := text(v)
 	if !ok {
 		return "", false
 	}
-	if !isSchedule(s) {
-		v.refuse("%s is no schedule; want \"@every 6h\" (at least 1m), \"@daily\" or five fields such as \"0 3,15 * * *\"", quote(s))
+	if err := checkSchedule(s); err != nil {
+		v.refuse("%s is no schedule (%v); want \"@every 6h\" (at least 1m), \"@daily\" or five fields such as \"0 3,15 * * *\"", quote(s), err)
 		return "", false
 	}
 	return s, true
 }
 
-func isSchedule(s string) bool {
+func checkSchedule(s string) error {
 	if every, ok := strings.CutPrefix(s, "@every "); ok {
-		d, err := time.ParseDuration(strings.TrimSpace(every))
-		return err == nil && d >= time.Minute
-	}
-	fields := strings.Fields(s)
-	if len(fields) > 1 && (strings.HasPrefix(fields[0], "TZ=") || strings.HasPrefix(fields[0], "CRON_TZ=")) {
-		fields = fields[1:]
-	}
-	if len(fields) == 1 {
-		return slices.Contains([]string{"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}, fields[0])
-	}
-	for _, f := range fields {
-		if strings.ContainsFunc(f, func(r rune) bool { return !letterOrDigit(r) && !strings.ContainsRune("*/,-?", r) }) {
-			return false
+		if d, err := time.ParseDuration(strings.TrimSpace(every)); err == nil && d < time.Minute {
+			return errors.New("too often")
 		}
 	}
-	return len(fields) == 5
+	if strings.ContainsFunc(s, func(r rune) bool { return r > '~' }) || !strings.Contains(s, " ") && !strings.HasPrefix(s, "@") {
+		return errors.New("not understood") // the interpreter panics at some of these
+	}
+	schedule, err := cron.ParseStandard(s)
+	if err != nil {
+		return err
+	}
+	if schedule.Next(time.Now()).IsZero() {
+		return errors.New("it never comes; is there such a day?")
+	}
+	return nil
 }
 
 // textfile accepts a file that node_exporter's textfile collector reads.

@@ -99,6 +99,7 @@ func TestSchedules(t *testing.T) {
 	for text, good := range map[string]bool{
 		"@every 6h": true, "@every 1m": true, "@every 59s": false, "@every": false, "@every soon": false, "@daily": true, "@hourly": true,
 		"@reboot": false, "0 3 * * *": true, "*/5 0-12 1,15 JAN MON-FRI": true, "TZ=Europe/Berlin 0 3 * * *": true, "CRON_TZ=UTC @daily": true,
+		"61 * * * *": false, "0 0 31 2 *": false, "0 0 29 2 *": true, "* * * * 7": false, "TZ=nowhere @daily": false, "TZ=UTC\u00a0@daily": false, "CRON_TZ=": false,
 		"0 3 * *": false, "0 3 * * * *": false, "0 3 * * ;rm": false, "": false, "TZ=UTC": false,
 	} {
 		_, err := ParseSettings("conf/certd.yaml", []byte("schedule: \""+text+"\"\n"))
@@ -143,6 +144,7 @@ func write(t *testing.T, dir, path, text string) {
 
 func FuzzParseSettings(f *testing.F) {
 	f.Add([]byte(designExample))
+	f.Add([]byte("schedule: \"TZ=UTC\u00a0@daily\""))
 	f.Add([]byte("cas: [{name: a, directory: https://a.example/}]"))
 	f.Add([]byte("cas:\n- &a {name: zerossl}\n- *a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

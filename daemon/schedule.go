@@ -128,10 +128,10 @@ func (t *ticker) next() time.Time {
 func parseSchedule(spec string, jitter time.Duration) (cron.Schedule, error) {
 	s, err := cron.ParseStandard(spec)
 	if err != nil {
-		return nil, fmt.Errorf("conf/certd.yaml: schedule %q: %w", spec, err)
+		return nil, &ConfigError{fmt.Errorf("conf/certd.yaml: schedule %q: %w", spec, err)}
 	}
 	if s.Next(time.Now()).IsZero() {
-		return nil, fmt.Errorf("conf/certd.yaml: schedule %q never comes; is there such a day?", spec)
+		return nil, &ConfigError{fmt.Errorf("conf/certd.yaml: schedule %q never comes; is there such a day?", spec)}
 	}
 	return jittered{s, jitter}, nil
 }

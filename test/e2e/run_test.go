@@ -241,9 +241,11 @@ func TestRunRefusesToStart(t *testing.T) {
 		t.Errorf("a second daemon at the same address says %q", res.err)
 	}
 	r.terminate()
-	s.settings(ca, "listne: x\n")
-	if res := s.must(78, "run"); !strings.Contains(res.err, "certd.yaml:3") {
-		t.Errorf("a mistake is called %q, want file and line", res.err)
+	for _, mistake := range []string{"listne: x\n", "schedule: 61 * * * *\n"} {
+		s.settings(ca, mistake)
+		if res := s.must(78, "run"); !strings.Contains(res.err, "certd.yaml:3") {
+			t.Errorf("%q is called %q, want file and line", mistake, res.err)
+		}
 	}
 }
 

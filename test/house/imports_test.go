@@ -81,7 +81,7 @@ func TestHomesOfLibraries(t *testing.T) {
 		{"go.yaml.in/yaml/", "config or cmd/certd"}, // settings and targets; answers of the response file,
 		{"github.com/prometheus/client_golang/", "metrics"},
 		{"github.com/prometheus/common/expfmt", "metrics"},
-		{"github.com/robfig/cron/", "daemon"},
+		{"github.com/robfig/cron/", "config or daemon"}, // the schedule is checked where it is read
 		{"github.com/coreos/go-systemd/", "daemon or cmd/"},
 		{"golang.org/x/term", "cmd/"},
 		{"github.com/AlecAivazis/", "cmd/"},

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,6 +147,8 @@ echo '{"ok":true,"timeout_seconds":5,"interval_seconds":1%[2]s}'
 func helper(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "certd-dns")
+	syscall.ForkLock.RLock() // or a process being started keeps it open, and it cannot be executed
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}

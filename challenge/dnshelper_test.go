@@ -111,7 +111,7 @@ func TestHelperEnvironment(t *testing.T) {
 	if err := os.WriteFile(file, []byte("# mine\n\nA=1\nexport B='2 3' \nC=\"x\\\"y\"\nHOME=/root\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := present(t, t.Context(), "#!/bin/sh\nenv >"+dir+"/env\nulimit -d >"+dir+"/data\nulimit -c >>"+dir+"/data\necho '{\"ok\":true}'\n", file); err != nil {
+	if err := present(t, t.Context(), "#!/bin/sh\nread -r request\nenv >"+dir+"/env\nulimit -d >"+dir+"/data\nulimit -c >>"+dir+"/data\necho '{\"ok\":true}'\n", file); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "env"))

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -21,6 +22,8 @@ func hookDir(t *testing.T) string {
 // hook writes an executable file with exactly the given mode.
 func hook(t *testing.T, path, text string, perm os.FileMode) string {
 	t.Helper()
+	syscall.ForkLock.RLock() // or a process being started keeps it open, and it cannot be executed
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"certd/acme/acmetest"
@@ -25,6 +26,8 @@ func (m machine) withDNS(t *testing.T) machine {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	syscall.ForkLock.RLock() // or a process being started keeps it open, and it cannot be executed
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(filepath.Join(bin, "certd-dns"), []byte(fakeDNS), 0o755); err != nil {
 		t.Fatal(err)
 	}

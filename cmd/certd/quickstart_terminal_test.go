@@ -94,7 +94,7 @@ func (d *dialogue) watch() {
 // expect waits until certd has shown a text after the last one expected.
 func (d *dialogue) expect(text string) {
 	d.t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for time.Now().Before(deadline) {
 		d.mu.Lock()
 		shown := d.screen.String()[d.seen:]
@@ -144,7 +144,7 @@ func (d *dialogue) exit() int {
 			d.t.Fatal(err)
 		}
 		return 0
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		d.t.Fatalf("certd does not end; it showed:\n%s", plainText(d.shown()))
 		return -1
 	}

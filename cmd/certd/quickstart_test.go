@@ -248,7 +248,10 @@ func TestQuickstartUnprivileged(t *testing.T) {
 	answers := "certd-quickstart-choose-server: " + m.url + "\ncertd-quickstart-ca-bundle: " + m.bundle +
 		"\ncertd-quickstart-choose-method: proxy\ncertd-agreement: true\ncertd-enter-email:\nacmetool-quickstart-install-cronjob: true\n"
 	for file, data := range map[string][]byte{"certd": program, "answers.yaml": []byte(answers)} {
-		if err := os.WriteFile(filepath.Join(m.dir, file), data, 0o755); err != nil {
+		syscall.ForkLock.RLock() // or a process being started keeps it open, and it cannot be executed
+		err := os.WriteFile(filepath.Join(m.dir, file), data, 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

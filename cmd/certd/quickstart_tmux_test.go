@@ -38,7 +38,7 @@ func (m machine) startPane(t *testing.T, term string) *pane {
 	p := &pane{t: t, socket: filepath.Join(dir, "tmux")}
 	t.Cleanup(func() { p.tmux("kill-server"); os.RemoveAll(dir) })
 	p.tmux("-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "100", "-e", "LC_ALL=C.UTF-8",
-		"TERM="+term+" "+m.dir+"/certd --state "+m.dir+"/acme --hooks "+m.dir+"/hooks quickstart --root "+m.dir+"; echo exit $?; sleep 60")
+		"TERM="+term+" "+m.dir+"/certd --state "+m.dir+"/acme --hooks "+m.dir+"/hooks quickstart --root "+m.dir+"; echo exit $?; sleep 600")
 	return p
 }
 
@@ -53,7 +53,7 @@ func (p *pane) tmux(args ...string) string {
 // expect waits until the screen shows a text at the end of its last paragraph.
 func (p *pane) expect(text string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		screen := p.tmux("capture-pane", "-p")
 		if i := strings.LastIndex(screen, text); i >= 0 && !strings.Contains(strings.TrimSpace(screen[i:]), "\n\n") {
 			return

@@ -36,7 +36,7 @@ func TestRedirectorUnderIdleConnections(t *testing.T) {
 		}
 	}()
 	for i := range clients {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%4))}, Timeout: 20 * time.Second}
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%4))}, Timeout: 2 * time.Minute}
 		c, err := dialer.DialContext(t.Context(), "tcp", p.addr)
 		if err != nil {
 			t.Fatalf("connection %d: %v", i, err)

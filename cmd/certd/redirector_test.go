@@ -53,6 +53,8 @@ func (s *redirectorSite) write(mode os.FileMode, name, data string) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
+	syscall.ForkLock.RLock() // or a process being started keeps it open, and it cannot be executed
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte(data), mode); err != nil {
 		s.t.Fatal(err)
 	}
@@ -131,7 +133,7 @@ func (s *redirectorSite) start(line string, files []*os.File, args ...string) *r
 // told is the next thing that systemd is told.
 func (p *redirectorProcess) told() string {
 	p.t.Helper()
-	if err := p.notify.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := p.notify.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		p.t.Fatal(err)
 	}
 	buf := make([]byte, 4096)
@@ -245,7 +247,7 @@ func TestRedirectorFollowsNames(t *testing.T) {
 	p := s.start(certdRedirector, nil, who...)
 	until := func(host string, want int) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			status, _, _ := p.get(host, "/")
 			if status == want {
 				return

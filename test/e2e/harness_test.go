@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -114,6 +115,8 @@ func webrootSite(t testing.TB, ca *acmetest.CA, webroot string) *site {
 func (s *site) write(name, data string) {
 	s.t.Helper()
 	path := filepath.Join(s.dir, name)
+	syscall.ForkLock.RLock() // or a process being started keeps a hook open, which cannot be executed
+	defer syscall.ForkLock.RUnlock()
 	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(data), 0o644)); err != nil {
 		s.t.Fatal(err)
 	}

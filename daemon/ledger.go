@@ -123,7 +123,7 @@ func (l *ledger) judge(ctx context.Context, ca config.CA, err error) {
 	case isHeld(err): // it was not asked
 	case blame == issue.BlameCA && ctx.Err() == nil:
 		var until time.Time
-		if problem.Class == acme.ClassWait {
+		if problem.Class == acme.ClassWait && !problem.RetryGuess {
 			until = problem.RetryAt
 		}
 		l.change(func(now time.Time) { l.book.Fault(ca.Directory, now, until) })

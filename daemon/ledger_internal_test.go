@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,5 +155,33 @@ func TestTries(t *testing.T) {
 	}
 	if until, by := firstHeld(tries{held}); by != "orders" || !until.Equal(now.Add(time.Hour)) {
 		t.Errorf("held until %v by %q", until, by)
+	}
+}
+
+// TestJudgeTakesTheCAsWord: a CA is left alone at once until a time that it names
+// itself; an answer 429 without a time, as of a proxy before it, is one fault of three.
+func TestJudgeTakesTheCAsWord(t *testing.T) {
+	t.Parallel()
+	ca := config.CA{Name: "testca", Directory: "https://ca.example/dir"}
+	later := time.Now().Add(time.Hour)
+	for _, tt := range []struct {
+		name  string
+		guess bool // of the time: the CA named none
+		want  bool // left alone after the first
+	}{
+		{"429 with Retry-After", false, true},
+		{"429 without", true, false},
+	} {
+		problem := &acme.Problem{CA: ca.Name, Operation: "order", Status: http.StatusTooManyRequests, Class: acme.ClassWait, RetryAt: later, RetryGuess: tt.guess}
+		l := &ledger{book: &limit.Book{}, trials: map[string]chan struct{}{}}
+		l.judge(t.Context(), ca, problem)
+		if got := !l.book.Open(ca.Directory, time.Now()).IsZero(); got != tt.want {
+			t.Errorf("%s: the CA is left alone: %v, want %v", tt.name, got, tt.want)
+		}
+		l.judge(t.Context(), ca, problem)
+		l.judge(t.Context(), ca, problem)
+		if l.book.Open(ca.Directory, time.Now()).IsZero() {
+			t.Errorf("%s: three times in a row, and it is asked on", tt.name)
+		}
 	}
 }

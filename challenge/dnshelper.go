@@ -189,6 +189,7 @@ func environ() []string {
 func (h *Helper) run(ctx context.Context, path string, env environment, request []byte, limit time.Duration) ([]byte, error) {
 	var out, complaint bounded
 	out.limit, complaint.limit = maxReply, maxComplaint
+	out.full = make(chan struct{})
 	cmd := exec.Command(path)
 	cmd.Env, cmd.Dir = append(environ(), env.vars...), "/"
 	cmd.Stdout, cmd.Stderr = &out, &complaint
@@ -213,13 +214,13 @@ func (h *Helper) run(ctx context.Context, path string, env environment, request 
 		defer close(written)
 		_, _ = stdin.Write(append(request, '\n')) // a program that does not read it gives no answer
 	}()
-	err = h.await(ctx, cmd, stdin, exited, limit)
+	err = h.await(ctx, cmd, stdin, exited, out.full, limit)
 	<-written
 	switch {
-	case err != nil && len(out.kept) == 0:
-		return nil, explainExit(err, env.hide(string(complaint.kept)))
 	case out.more:
 		return nil, fmt.Errorf("it answered more than %d bytes", maxReply)
+	case err != nil && len(out.kept) == 0:
+		return nil, explainExit(err, env.hide(string(complaint.kept)))
 	case len(out.kept) == 0:
 		return nil, explainExit(errors.New("it gave no answer"), env.hide(string(complaint.kept)))
 	}
@@ -227,8 +228,9 @@ func (h *Helper) run(ctx context.Context, path string, env environment, request 
 }
 
 // await waits for the program's end, and brings it about if need be. Closing
-// stdin tells it that nobody waits any more.
-func (h *Helper) await(ctx context.Context, cmd *exec.Cmd, stdin io.Closer, exited <-chan error, limit time.Duration) error {
+// stdin tells it that nobody waits any more. One that has said too much says
+// nothing that counts: it is ended at once.
+func (h *Helper) await(ctx context.Context, cmd *exec.Cmd, stdin io.Closer, exited <-chan error, full <-chan struct{}, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	var why error
@@ -238,6 +240,7 @@ func (h *Helper) await(ctx context.Context, cmd *exec.Cmd, stdin io.Closer, exit
 		return err
 	case <-timer.C:
 		why = fmt.Errorf("ended after %v without an answer", limit)
+	case <-full:
 	case <-ctx.Done():
 		why = ctx.Err()
 	}
@@ -285,13 +288,19 @@ func startError(path string, err error) error {
 type bounded struct {
 	limit int
 	kept  []byte
-	more  bool // than there was room for
+	more  bool          // than there was room for
+	full  chan struct{} // closed as soon as there is more; nil if nobody waits for that
 }
 
 // Write takes everything and keeps what there is room for.
 func (b *bounded) Write(p []byte) (int, error) {
 	room := min(b.limit-len(b.kept), len(p))
-	b.more = b.more || room < len(p)
+	if room < len(p) && !b.more {
+		b.more = true
+		if b.full != nil {
+			close(b.full)
+		}
+	}
 	b.kept = append(b.kept, p[:room]...)
 	return len(p), nil
 }

@@ -34,6 +34,7 @@ func TestHelperMisbehaves(t *testing.T) {
 		{"complains", `echo 'not today' >&2; exit 1`, "exit status 1: not today"},
 		{"answers something else", `echo hello`, "no JSON document"},
 		{"answers megabytes", `head -c 3000000 /dev/zero | tr '\0' 'x'`, "more than 262144 bytes"},
+		{"answers without end", `yes; yes`, "more than 262144 bytes"},
 		{"complains for megabytes", `head -c 3000000 /dev/zero | tr '\0' 'x' >&2; exit 1`, "exit status 1"},
 		{"colours its error", `printf '{"ok":false,"error":"\\u001b[31mred\\n"}'`, "red"},
 		{"kills itself", `kill -9 $$`, "signal: killed"},

@@ -40,6 +40,7 @@ type held struct {
 	terms   Terms
 	release func() // of the provider's turn
 	shown   bool   // Present succeeded
+	perhaps bool   // it failed, and the record may be there although
 	seen    bool   // Wait did, too
 }
 
@@ -94,12 +95,14 @@ func (d *DNS01) Present(ctx context.Context, id acme.Identifier, ch acme.Challen
 		d.held[ch.Token] = h
 		d.mu.Unlock()
 	}
-	if err := d.DNS.set(ctx, r); err != nil {
+	err = d.DNS.set(ctx, r)
+	d.mu.Lock()
+	_, h.perhaps = errors.AsType[perhapsError](err)
+	h.shown = err == nil
+	d.mu.Unlock()
+	if err != nil {
 		return fmt.Errorf("set TXT record %s: %w", r.Name, err)
 	}
-	d.mu.Lock()
-	h.shown = true
-	d.mu.Unlock()
 	return nil
 }
 
@@ -143,7 +146,8 @@ func dnsValue(ch acme.Challenge) string {
 
 // CleanUp removes the record that Present, of this process or an earlier one,
 // has journaled. Without one there is nothing to do. What could not be removed
-// stays in the journal.
+// stays in the journal. There is no error if that is a record that perhaps was
+// never set, and that no server shows.
 func (d *DNS01) CleanUp(ctx context.Context, id acme.Identifier, ch acme.Challenge) error {
 	if err := checkDNS(id, ch); err != nil {
 		return err
@@ -156,7 +160,11 @@ func (d *DNS01) CleanUp(ctx context.Context, id acme.Identifier, ch acme.Challen
 		return d.DNS.removeLeft(ctx, dnsValue(ch))
 	}
 	defer h.release()
-	return d.DNS.remove(ctx, h.record, h.shown && !h.seen)
+	err := d.DNS.remove(ctx, h.record, (h.shown || h.perhaps) && !h.seen)
+	if errors.Is(err, errUnseen) && !h.shown {
+		return nil // Present has said what is wrong, and the next run sees to it
+	}
+	return err
 }
 
 // Wait returns nil once everybody shows the record, together with the others

@@ -82,6 +82,7 @@ type helperAnswer struct {
 	Sequential bool            `json:"sequential"`
 	Pause      int             `json:"pause_seconds"`
 	Memory     json.RawMessage `json:"memory"`
+	Perhaps    bool            `json:"perhaps"`
 }
 
 func (h *Helper) describe(ctx context.Context, r DNSRecord) (Terms, error) {
@@ -105,7 +106,8 @@ func (h *Helper) cleanUp(ctx context.Context, r DNSRecord) error {
 	return err
 }
 
-// ask has one request answered.
+// ask has one request answered. Where it is not known what became of it, the error
+// is a perhapsError.
 func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time.Duration) (helperAnswer, error) {
 	var a helperAnswer
 	path, err := h.find()
@@ -130,10 +132,10 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 	}
 	out, err := h.run(ctx, path, env, request, limit+cmp.Or(h.patience, helperGrace))
 	if err != nil {
-		return a, fmt.Errorf("%s %s: %w", helperName, r.Provider, err)
+		return a, perhapsError{fmt.Errorf("%s %s: %w", helperName, r.Provider, err)}
 	}
 	if err := json.Unmarshal(out, &a); err != nil {
-		return a, fmt.Errorf("%s %s: its answer is no JSON document", helperName, r.Provider)
+		return a, perhapsError{fmt.Errorf("%s %s: its answer is no JSON document", helperName, r.Provider)}
 	}
 	if !a.OK {
 		text := acme.Sanitize(env.hide(a.Error))
@@ -142,6 +144,9 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 		}
 		if a.Variable != "" {
 			return a, unfit{errors.New(text)}
+		}
+		if a.Perhaps || len(a.Memory) > 0 {
+			return a, perhapsError{errors.New(text)}
 		}
 		return a, errors.New(text)
 	}

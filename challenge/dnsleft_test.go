@@ -80,6 +80,35 @@ func TestDNSNotSeenYet(t *testing.T) {
 	}
 }
 
+// So may one whose Present failed and left open what became of it. What was
+// refused is not there.
+func TestDNSPresentedPerhaps(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]int{
+		`echo '{"error":"exec: it hangs","perhaps":true}'`:                 1,
+		`echo '{"error":"exec: half of it","memory":{"ids":{"x":"1"}}}'`:   1,
+		`echo 'panic: out of paper' >&2; exit 2`:                           1,
+		`echo '{"error":"exec: 403: the token may not change this zone"}'`: 0,
+	} {
+		script := helper(t, `#!/bin/sh
+read -r request
+case $request in
+*'"action":"describe"'*) echo '{"ok":true}' ;;
+*) `+answer+` ;;
+esac
+`)
+		kept := &journal{}
+		d := &challenge.DNS01{Provider: "exec", DNS: &challenge.DNS{Journal: kept, Helper: &challenge.Helper{Path: script}, Checker: emptyZone(t, nil)}}
+		id, ch := challengetest.New("www.example.com")
+		if err := d.Present(t.Context(), id, ch); err == nil {
+			t.Errorf("%s: Present succeeds", answer)
+		}
+		if err := d.CleanUp(t.Context(), id, ch); err != nil || len(kept.ids()) != want {
+			t.Errorf("%s, and no removal either: got the error %v and %d journaled, want %d and no word", answer, err, len(kept.ids()), want)
+		}
+	}
+}
+
 // A name from the DNS reaches hooks only if it is made of letters, digits and "-._".
 func TestDNSOddAlias(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,15 @@ const (
 // ErrDNSUnhandled reports that no hook took up the event challenge-dns-start.
 var ErrDNSUnhandled = errors.New("no hook handled " + EventDNSStart)
 
+// errUnseen reports a record that could not be removed and that no server shows.
+var errUnseen = errors.New("no server shows it yet")
+
+// A perhapsError is of a record that was not set, as far as is known: the answer
+// did not come, or came half way.
+type perhapsError struct{ error }
+
+func (e perhapsError) Unwrap() error { return e.error }
+
 const (
 	sweepTimeout = time.Minute // of removing one record that was left behind
 	sweepAtOnce  = 4
@@ -201,8 +210,8 @@ func (d *DNS) save(r DNSRecord) error {
 }
 
 // remove removes a record and forgets it. One that the provider cannot remove,
-// but that no server shows, counts as removed unless it is fresh: servers may not
-// show it yet.
+// but that no server shows, counts as removed unless it is fresh: nobody has seen
+// it, and servers may not show it yet.
 func (d *DNS) remove(ctx context.Context, r DNSRecord, fresh bool) error {
 	d.mu.Lock()
 	if kept, ok := d.left[r.ID()]; ok {
@@ -218,7 +227,11 @@ func (d *DNS) remove(ctx context.Context, r DNSRecord, fresh bool) error {
 		err = d.Helper.cleanUp(ctx, r)
 	}
 	if err != nil {
-		if shown, lookErr := d.Checker.Shown(ctx, r.Name, r.Value); fresh || shown || lookErr != nil {
+		shown, lookErr := d.Checker.Shown(ctx, r.Name, r.Value)
+		if fresh && !shown && lookErr == nil {
+			err = fmt.Errorf("%w: %w", errUnseen, err)
+		}
+		if fresh || shown || lookErr != nil {
 			return fmt.Errorf("remove TXT record %s with the value %s (it is tried again; or remove it by hand): %w", r.Name, r.Value, err)
 		}
 	}
@@ -343,8 +356,8 @@ func (d *DNS) runHook(ctx context.Context, event string, r DNSRecord) error {
 	switch {
 	case handled:
 		return nil
-	case err != nil:
-		return fmt.Errorf("hook %s for %s: %w", event, r.Domain, err)
+	case err != nil: // such as of acmetool's dns.hook, which sets a record and then does not see it
+		return perhapsError{fmt.Errorf("hook %s for %s: %w", event, r.Domain, err)}
 	case event == EventDNSStop:
 		return nil
 	}

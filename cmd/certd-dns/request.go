@@ -53,6 +53,7 @@ type answer struct {
 	Sequential bool            `json:"sequential,omitempty"`       // the provider keeps one value at a time: prove names one after the other,
 	Pause      int             `json:"pause_seconds,omitempty"`    // with so much time between them
 	Memory     json.RawMessage `json:"memory,omitempty"`           // to be given back at cleanup
+	Perhaps    bool            `json:"perhaps,omitempty"`          // it failed at a point where it may have come through
 }
 
 // readRequest reads the one JSON document that in begins with.

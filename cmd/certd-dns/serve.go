@@ -106,7 +106,7 @@ func bounded(req request, start func(request) (worker, error), limit time.Durati
 	case a := <-done:
 		return undone(req, w, a, why)
 	case <-late.C:
-		return answer{Error: fmt.Sprintf("%s: %s, and it still hangs; the request may have come through", req.Provider, why)}
+		return answer{Perhaps: true, Error: fmt.Sprintf("%s: %s, and it still hangs; the request may have come through", req.Provider, why)}
 	}
 }
 
@@ -130,10 +130,11 @@ func undone(req request, w worker, a answer, why string) answer {
 		if r.OK {
 			return answer{Error: fmt.Sprintf("%s: %s; the record was removed again", req.Provider, why)}
 		}
-		a.OK, a.Error = false, fmt.Sprintf("%s: %s, and the record could not be removed again: %s", req.Provider, why, r.Error)
+		a.Error = fmt.Sprintf("%s: %s, and the record could not be removed again: %s", req.Provider, why, r.Error)
 	case <-timer.C:
-		a.OK, a.Error = false, fmt.Sprintf("%s: %s, and removing the record hangs", req.Provider, why)
+		a.Error = fmt.Sprintf("%s: %s, and removing the record hangs", req.Provider, why)
 	}
+	a.OK, a.Perhaps = false, true
 	return a
 }
 
@@ -142,7 +143,7 @@ func contained(provider string, f func() (answer, error)) (a answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Fprintf(os.Stderr, "%v\n%s", p, debug.Stack())
-			a = answer{Error: fmt.Sprintf("%s: the provider's code panicked: %v", provider, p)}
+			a = answer{Perhaps: true, Error: fmt.Sprintf("%s: the provider's code panicked: %v", provider, p)}
 		}
 	}()
 	a, err := f()
@@ -151,12 +152,19 @@ func contained(provider string, f func() (answer, error)) (a answer) {
 		if errors.As(err, &missing) {
 			a.Variable = strings.Join(missing.variables, ",")
 		}
-		a.OK, a.Error = false, err.Error()
+		a.OK, a.Error, a.Perhaps = false, err.Error(), unanswered(err)
 		if !strings.HasPrefix(a.Error, provider+":") {
 			a.Error = provider + ": " + a.Error
 		}
 	}
 	return a
+}
+
+// unanswered reports whether err is of a request that may have arrived, and whose
+// answer did not.
+func unanswered(err error) bool {
+	var slow interface{ Timeout() bool }
+	return errors.As(err, &slow) && slow.Timeout() || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // oneLine makes text fit for one line of a log.

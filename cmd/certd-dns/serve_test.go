@@ -149,6 +149,7 @@ func TestMistakes(t *testing.T) {
 		{"an action that is none", want("remove", "exec"), nil, "want present", ""},
 		{"no JSON object", "x", nil, "no JSON document", ""},
 		{"a program that fails", want("present", "exec"), []string{script(t, "exit 3")}, "exit status 3", ""},
+		{"a program that says why", want("cleanup", "exec"), []string{script(t, "echo hello\necho no such zone >&2\nexit 3")}, "exec: wait command: exit status 3: no such zone", ""},
 		{"a program that is not there", want("present", "exec"), []string{"EXEC_PATH=/nonexistent"}, "no such file", ""},
 	} {
 		a, _ := ask(t, c.req, c.env...)
@@ -190,14 +191,17 @@ func TestBounded(t *testing.T) {
 		worker  fake
 		gone    bool
 		says    string
+		perhaps bool // the record may be there
 		cleaned int
 	}{
-		{"in time", fake{takes: time.Second}, false, "", 0},
-		{"late", fake{takes: 12 * time.Second}, false, "took more than 10s; the record was removed again", 1},
-		{"nobody waits", fake{takes: 5 * time.Second}, true, "nobody waits; the record was removed again", 1},
-		{"late, and cannot be undone", fake{takes: 12 * time.Second, broken: true}, false, "could not be removed again: exec: no", 1},
-		{"for ever", fake{takes: 24 * time.Hour}, false, "still hangs", 0},
-		{"panics", fake{panics: true}, false, "panicked: of its own", 0},
+		{"in time", fake{takes: time.Second}, false, "", false, 0},
+		{"late", fake{takes: 12 * time.Second}, false, "took more than 10s; the record was removed again", false, 1},
+		{"nobody waits", fake{takes: 5 * time.Second}, true, "nobody waits; the record was removed again", false, 1},
+		{"late, and cannot be undone", fake{takes: 12 * time.Second, broken: true}, false, "could not be removed again: exec: no", true, 1},
+		{"for ever", fake{takes: 24 * time.Hour}, false, "still hangs", true, 0},
+		{"panics", fake{panics: true}, false, "panicked: of its own", true, 0},
+		{"refused", fake{fails: errors.New("403")}, false, "exec: 403", false, 0},
+		{"not answered", fake{fails: fmt.Errorf("post: %w", context.DeadlineExceeded)}, false, "deadline exceeded", true, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			gone := make(chan string, 1)
@@ -209,8 +213,8 @@ func TestBounded(t *testing.T) {
 			slow.stop = make(chan struct{})
 			defer close(slow.stop)
 			a := bounded(want("present", "exec"), func(request) (worker, error) { return &slow, nil }, 10*time.Second, gone)
-			if a.OK != (c.says == "") || !strings.Contains(a.Error, c.says) || slow.cleaned != c.cleaned {
-				t.Errorf("a provider that is %s: got %+v and %d clean-ups, want %q and %d", c.what, a, slow.cleaned, c.says, c.cleaned)
+			if a.OK != (c.says == "") || !strings.Contains(a.Error, c.says) || slow.cleaned != c.cleaned || a.Perhaps != c.perhaps {
+				t.Errorf("a provider that is %s: got %+v and %d clean-ups, want %q, perhaps %v, and %d", c.what, a, slow.cleaned, c.says, c.perhaps, c.cleaned)
 			}
 			if took := time.Since(start); took > 10*time.Second+2*grace {
 				t.Errorf("a provider that is %s: the answer took %v", c.what, took)
@@ -223,6 +227,7 @@ func TestBounded(t *testing.T) {
 type fake struct {
 	takes   time.Duration
 	panics  bool
+	fails   error
 	broken  bool
 	cleaned int
 	stop    chan struct{}
@@ -236,7 +241,7 @@ func (f *fake) do() (answer, error) {
 	case <-time.After(f.takes):
 	case <-f.stop:
 	}
-	return answer{OK: true}, nil
+	return answer{OK: f.fails == nil}, f.fails
 }
 
 func (f *fake) cleanUp() error {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-acme/lego/v4/challenge"
 	"github.com/go-acme/lego/v4/challenge/dns01"
+	"github.com/go-acme/lego/v4/log"
 	"github.com/go-acme/lego/v4/providers/dns"
 )
 
@@ -23,6 +24,7 @@ type legoWorker struct {
 	req      request
 	provider challenge.Provider
 	settings answer // how the provider works
+	said     *said  // what it printed
 }
 
 // newWorker makes the provider from the variables of the environment. It also
@@ -35,7 +37,8 @@ func newWorker(req request) (worker, error) {
 	if err != nil {
 		return nil, setting(req.Provider, err)
 	}
-	w := &legoWorker{req: req, provider: additive(provider)}
+	w := &legoWorker{req: req, provider: additive(provider), said: newSaid()}
+	log.Logger = w.said
 	w.settings = describe(w.provider)
 	return w, nil
 }
@@ -63,7 +66,7 @@ func (w *legoWorker) do() (answer, error) {
 		err := w.provider.Present(w.req.Domain, w.req.token(), w.req.KeyAuthorization)
 		a.Memory = remember(w.provider) // also of a present that failed half way
 		if err != nil {
-			return a, err
+			return a, w.said.explain(err)
 		}
 	case actionCleanUp:
 		if err := w.cleanUp(); err != nil {
@@ -80,7 +83,7 @@ func (w *legoWorker) cleanUp() error {
 			return fmt.Errorf("what was kept of the record: %w", err)
 		}
 	}
-	return w.provider.CleanUp(w.req.Domain, w.req.token(), w.req.KeyAuthorization)
+	return w.said.explain(w.provider.CleanUp(w.req.Domain, w.req.token(), w.req.KeyAuthorization))
 }
 
 // remember is what provider keeps in memory of the records it set.

@@ -90,7 +90,7 @@ func wantGonePIDs(t *testing.T, file string) {
 			t.Fatal(err)
 		}
 		gone := false
-		for range 500 {
+		for range 6000 {
 			stat, err := os.ReadFile("/proc/" + field + "/stat")
 			if gone = err != nil || strings.Contains(string(stat), ") Z "); gone {
 				break

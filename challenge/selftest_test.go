@@ -162,7 +162,7 @@ func TestSelfTestAnswers(t *testing.T) {
 			_, server := serveDNS(t, "www.example.com. A 127.0.0.1")
 			s := &challenge.SelfTest{Port: port, Resolver: server, Limit: short}
 			if c.want == "" {
-				s.Limit = 20 * time.Second
+				s.Limit = time.Minute
 			}
 			checkError(t, s.Check(t.Context(), www(), ch), c.want, ch)
 		})
@@ -244,7 +244,7 @@ func TestSelfTestAddresses(t *testing.T) {
 			_, server := serveDNS(t, "www.example.com. A 127.0.0.1", "www.example.com. AAAA ::1")
 			s := &challenge.SelfTest{Port: port, Resolver: server, Limit: short}
 			if c.want == "" {
-				s.Limit = 20 * time.Second
+				s.Limit = time.Minute
 			}
 			checkError(t, s.Check(t.Context(), www(), ch), c.want, ch)
 		})
@@ -284,9 +284,9 @@ func TestSelfTestTriesAgain(t *testing.T) {
 		_, _ = io.WriteString(w, ch.KeyAuthorization)
 	})
 	_, server := serveDNS(t, "www.example.com. A 127.0.0.1")
-	s := &challenge.SelfTest{Port: port, Resolver: server, Limit: 20 * time.Second}
+	s := &challenge.SelfTest{Port: port, Resolver: server, Limit: time.Minute}
 	checkError(t, s.Check(t.Context(), www(), ch), "", ch)
-	if got := tries.Load(); got != 3 {
+	if got := tries.Load(); got < 3 { // more if one took too long
 		t.Errorf("%d tries, want 3", got)
 	}
 }

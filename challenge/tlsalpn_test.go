@@ -75,7 +75,7 @@ func sni(id acme.Identifier) string {
 }
 
 func shake(addr, name string, protos ...string) (tls.ConnectionState, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	d := tls.Dialer{Config: &tls.Config{ServerName: name, NextProtos: protos, InsecureSkipVerify: true}}
 	conn, err := d.DialContext(ctx, "tcp", addr)

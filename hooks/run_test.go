@@ -196,7 +196,7 @@ func TestContextDeadlineIsATimeout(t *testing.T) {
 	t.Parallel()
 	dir := hookDir(t)
 	script(t, filepath.Join(dir, "h"), "sleep 1000\n")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	results, _ := (&Runner{Dirs: []string{dir}}).Run(ctx, Event{Name: "failed"}, nil)
 	if len(results) != 1 || results[0].Outcome != Timeout || !errors.Is(results[0].Err, context.DeadlineExceeded) {

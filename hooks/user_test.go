@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		io.WriteString(os.Stdout, " without being root: "+err.Error())
 	}
 	if slices.Contains(os.Args, "paused") {
-		time.Sleep(20 * time.Second)
+		time.Sleep(time.Minute)
 	}
 	os.Exit(0)
 }
@@ -93,7 +93,7 @@ func ordinaryUser(t *testing.T) {
 	if root == "" {
 		t.Skip("root has prepared nothing: acmetool's sudo rule is not tested")
 	}
-	r := &Runner{Dirs: []string{root + "/roots"}, Timeout: 2 * time.Second, Grace: 10 * time.Millisecond}
+	r := &Runner{Dirs: []string{root + "/roots"}, Timeout: time.Minute, Grace: 10 * time.Millisecond}
 	results, err := r.Run(t.Context(), Event{Name: "failed", Args: []string{"a b"}}, nil)
 	if err != nil || len(results) != 3 {
 		t.Fatalf("got %+v, %v; want three results", results, err)
@@ -108,6 +108,7 @@ func ordinaryUser(t *testing.T) {
 		t.Errorf("root's private hook: got %+v, want it to fail", results[2])
 	}
 	// What became root cannot be ended by a user. Nobody waits for it.
+	r.Timeout = 5 * time.Second // for it to become that on a busy machine
 	results, err = r.Run(t.Context(), Event{Name: "paused"}, func(path string) bool { return filepath.Base(path) != "2-sudo" })
 	if err != nil || len(results) != 1 || results[0].Outcome != Timeout || !strings.Contains(results[0].Err.Error(), "does not end: operation not permitted") {
 		t.Errorf("got %+v, %v; want it given up", results, err)

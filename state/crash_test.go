@@ -19,7 +19,7 @@ import (
 )
 
 // deadline for child processes.
-const childTimeout = time.Minute
+const childTimeout = 5 * time.Minute
 
 // child runs this test binary again, as the one test named, with some variables
 // for it. It returns what the child printed and how it ended.

@@ -35,7 +35,7 @@ func (p *pass) logReport(ctx context.Context) {
 			}
 			p.Log.Error("certificate not obtained", attrs...)
 		case Waiting:
-			p.Log.Warn("waiting", append(attrs, "until", r.Action.At.UTC().Format(time.RFC3339))...)
+			p.Log.Log(ctx, p.waitingLevel(r), "waiting", append(attrs, "until", r.Action.At.UTC().Format(time.RFC3339))...)
 		case Issued:
 			p.Log.Info("certificate issued", append(attrs, "took", r.Took.Round(time.Millisecond))...)
 		case Relinked:
@@ -60,6 +60,15 @@ func (p *pass) failure(r Result) []any {
 		attrs = append(attrs, slog.Any("problem", problem))
 	}
 	return attrs
+}
+
+// waitingLevel is how loudly it is said that a target waits. The daemon wakes for
+// others all the time: then it is no news of a target that it failed before.
+func (p *pass) waitingLevel(r Result) slog.Level {
+	if p.Trigger == "timer" && p.view.Snapshot.Attempts[r.Action.Target].Failures > 0 {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 func firstName(a plan.Action) string {

@@ -190,13 +190,17 @@ func cronAdvice(root, file, program string, managed bool) string {
 }
 
 // starts reports whether a line, comments apart, has the program as a word or
-// as the last part of a path.
+// as the last part of a path, and has it renew: certd only does that if told so,
+// and not for certd check.
 func starts(line, program string) bool {
 	line = strings.TrimSpace(line)
 	if strings.HasPrefix(line, "#") {
 		return false
 	}
 	words := strings.FieldsFunc(line, func(c rune) bool { return strings.ContainsRune(" \t;|&(){}\"'`", c) })
+	if program == "certd" && !slices.Contains(words, "reconcile") && !slices.Contains(words, "run") {
+		return false
+	}
 	return slices.ContainsFunc(words, func(w string) bool {
 		return w == program || strings.HasPrefix(w, "/") && filepath.Base(w) == program
 	})

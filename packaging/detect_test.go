@@ -57,13 +57,20 @@ func TestDetect(t *testing.T) {
 			"cron acmetool on other /var/spool/cron/crontabs/acme", "crontab -u acme -e"},
 		{"a script in cron.daily", func(root string) { put(t, root+"/etc/cron.daily/acme", "#!/bin/sh\nexec /opt/certd reconcile\n") },
 			"cron certd on other /etc/cron.daily/acme", "remove the line from /etc/cron.daily/acme"},
+		{"a check by cron", func(root string) {
+			put(t, root+"/etc/cron.d/nagios", "*/5 * * * * nagios /usr/bin/certd check >/run/certd.check\n")
+		}, "", ""},
+		{"a daemon of make install", func(root string) {
+			put(t, root+"/usr/local/lib/systemd/system/certd.service", unit)
+			enable(t, root, "multi-user.target", "certd.service", "/usr/local/lib/systemd/system/certd.service")
+		}, "daemon certd on other /usr/local/lib/systemd/system/certd.service", "systemctl disable --now certd.service"},
 		{"/etc/crontab", func(root string) { put(t, root+"/etc/crontab", "# certd?\n1 2 * * * root certd reconcile\n") },
 			"cron certd on other /etc/crontab", "remove the line from /etc/crontab"},
 		{"a line that is commented out", func(root string) { put(t, root+"/etc/cron.d/acmetool", "# "+line) }, "", ""},
 		{"words that only look like it", func(root string) {
 			put(t, root+"/etc/cron.d/x", "1 1 * * * root /usr/bin/certdump acmetool-old; ls certd.d not-acmetool /etc/acmetool/x\n")
 		}, "", ""},
-		{"bytes that are no text", func(root string) { put(t, root+"/etc/cron.d/x", "\xff\x00 /certd \x1b[31m\n") },
+		{"bytes that are no text", func(root string) { put(t, root+"/etc/cron.d/x", "\xff\x00 /certd reconcile \x1b[31m\n") },
 			"cron certd on other /etc/cron.d/x", ""},
 	} {
 		root := filepath.Join(t.TempDir(), "a[b]*") // no pattern

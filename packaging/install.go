@@ -119,8 +119,10 @@ func (o Options) packaged(f File) bool {
 	return false
 }
 
-// vendorDirs are where packages put units.
-func vendorDirs() []string { return []string{"/usr/lib/systemd/system", "/lib/systemd/system"} }
+// vendorDirs are where make install and packages put units.
+func vendorDirs() []string {
+	return []string{"/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+}
 
 func managed(data []byte) bool {
 	return bytes.Contains(data[:min(len(data), markerWithin)], []byte(marker))

@@ -28,6 +28,7 @@ type DNS01 struct {
 	EnvFile  string            // with the provider's credentials; empty means that it needs none
 	Delegate string            // name of the records, for which "_acme-challenge" and each name is an alias; empty means that the DNS tells
 	Env      map[string]string // environment of hooks
+	Trial    bool              // the records prove nothing: they are the doctor's, and it removes them
 	Label    string            // in front of "_acme-challenge": the AccountLabel of dns-account-01; empty means dns-01
 
 	mu   sync.Mutex
@@ -57,6 +58,7 @@ type DNSRecord struct {
 	Env              map[string]string `json:"env,omitempty"`    // of hooks
 	Memory           []byte            `json:"memory,omitempty"` // what the provider wants to know again
 	Created          time.Time         `json:"created"`
+	Trial            bool              `json:"trial,omitempty"` // a doctor's, not an order's
 }
 
 // Present sets the record, and returns once the provider or a hook says that it
@@ -109,7 +111,7 @@ func (d *DNS01) Present(ctx context.Context, id acme.Identifier, ch acme.Challen
 // record is the record for ch.
 func (d *DNS01) record(ctx context.Context, id acme.Identifier, ch acme.Challenge) (DNSRecord, error) {
 	r := DNSRecord{Domain: strings.ToLower(id.Value), Value: dnsValue(ch), KeyAuthorization: ch.KeyAuthorization,
-		Target: d.Target, Provider: d.Provider, EnvFile: d.EnvFile, Created: time.Now().UTC()}
+		Target: d.Target, Provider: d.Provider, EnvFile: d.EnvFile, Created: time.Now().UTC(), Trial: d.Trial}
 	if d.Provider == "" {
 		r.EnvFile, r.Env = "", d.Env
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,6 +84,8 @@ type journal struct {
 	mu      sync.Mutex
 	entries map[string][]byte
 	broken  error
+	file    string              // that HoldRecord opens; empty means none
+	holds   func(time.Duration) // is told of each
 }
 
 func (j *journal) SaveRecord(id string, data []byte) error {
@@ -103,6 +106,22 @@ func (j *journal) RemoveRecord(id string) error {
 	defer j.mu.Unlock()
 	delete(j.entries, id)
 	return nil
+}
+
+// HoldRecord has nobody to wait for: there is one process.
+func (j *journal) HoldRecord(_ context.Context, id string, wait time.Duration) (*os.File, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.entries[id] == nil {
+		return nil, fs.ErrNotExist
+	}
+	if j.holds != nil {
+		j.holds(wait)
+	}
+	if j.file == "" {
+		return nil, nil
+	}
+	return os.Open(j.file)
 }
 
 func (j *journal) ids() []string {

@@ -25,7 +25,7 @@ const (
 	presentTimeout = 3 * time.Minute
 	cleanUpTimeout = time.Minute
 	describeLimit  = 30 * time.Second
-	helperGrace    = 40 * time.Second // beyond the time it was given: to undo what came late
+	helperGrace    = 40 * time.Second // beyond the time it was given, or after certd was killed: to undo what came late
 	helperCut      = 5 * time.Second  // after a cancellation
 	helpersAtOnce  = 8
 	maxReply       = 256 << 10 // bytes of stdout
@@ -86,7 +86,7 @@ type helperAnswer struct {
 }
 
 func (h *Helper) describe(ctx context.Context, r DNSRecord) (Terms, error) {
-	a, err := h.ask(ctx, "describe", r, describeLimit)
+	a, err := h.ask(ctx, "describe", r, nil, describeLimit)
 	if err != nil {
 		return Terms{}, err
 	}
@@ -95,20 +95,22 @@ func (h *Helper) describe(ctx context.Context, r DNSRecord) (Terms, error) {
 	return Terms{Limit: second(a.Timeout), Interval: second(a.Interval), Sequential: a.Sequential, Pause: second(a.Pause)}, nil
 }
 
-func (h *Helper) present(ctx context.Context, r DNSRecord) (memory []byte, err error) {
+// present and cleanUp give hold, which may be nil, to the process: it is closed
+// when nobody is at work with the record any more, even if this process is killed.
+func (h *Helper) present(ctx context.Context, r DNSRecord, hold *os.File) (memory []byte, err error) {
 	r.Memory = nil // of an earlier one, which it would be undone with
-	a, err := h.ask(ctx, "present", r, presentTimeout)
+	a, err := h.ask(ctx, "present", r, hold, presentTimeout)
 	return a.Memory, err
 }
 
-func (h *Helper) cleanUp(ctx context.Context, r DNSRecord) error {
-	_, err := h.ask(ctx, "cleanup", r, cleanUpTimeout)
+func (h *Helper) cleanUp(ctx context.Context, r DNSRecord, hold *os.File) error {
+	_, err := h.ask(ctx, "cleanup", r, hold, cleanUpTimeout)
 	return err
 }
 
 // ask has one request answered. Where it is not known what became of it, the error
 // is a perhapsError.
-func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time.Duration) (helperAnswer, error) {
+func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, hold *os.File, limit time.Duration) (helperAnswer, error) {
 	var a helperAnswer
 	path, err := h.find()
 	if err != nil {
@@ -130,7 +132,7 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, limit time
 	case <-ctx.Done():
 		return a, ctx.Err()
 	}
-	out, err := h.run(ctx, path, env, request, limit+cmp.Or(h.patience, helperGrace))
+	out, err := h.run(ctx, path, env, request, hold, limit+cmp.Or(h.patience, helperGrace))
 	if err != nil {
 		return a, perhapsError{fmt.Errorf("%s %s: %w", helperName, r.Provider, err)}
 	}
@@ -191,7 +193,7 @@ func environ() []string {
 // run starts the program, writes request, and returns what it prints to stdout.
 // Whatever it does, it and its process group are gone after limit, or shortly
 // after the end of ctx.
-func (h *Helper) run(ctx context.Context, path string, env environment, request []byte, limit time.Duration) ([]byte, error) {
+func (h *Helper) run(ctx context.Context, path string, env environment, request []byte, hold *os.File, limit time.Duration) ([]byte, error) {
 	var out, complaint bounded
 	out.limit, complaint.limit = maxReply, maxComplaint
 	out.full = make(chan struct{})
@@ -199,6 +201,9 @@ func (h *Helper) run(ctx context.Context, path string, env environment, request 
 	cmd.Env, cmd.Dir = append(environ(), env.vars...), "/"
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: env.as}
+	if hold != nil {
+		cmd.ExtraFiles = []*os.File{hold}
+	}
 	cmd.WaitDelay = time.Second // for pipes that its children leave open
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -6,8 +6,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -157,6 +159,92 @@ echo '{"ok":true}'
 	}
 	if err := d.CleanUp(t.Context(), id, ch); err != nil || len(entries(t, dir))+len(kept.ids()) > 0 {
 		t.Errorf("CleanUp: %v; left are %q, and %d journaled", err, entries(t, dir), len(kept.ids()))
+	}
+}
+
+// Before anything is done about a record of an earlier process, what that has
+// started is waited for; and certd-dns has the record's entry open.
+func TestDNSHeld(t *testing.T) {
+	t.Parallel()
+	calls := filepath.Join(t.TempDir(), "calls")
+	script := helper(t, fmt.Sprintf(`#!/bin/sh
+read -r request
+action=${request#*\"action\":\"}
+open=$(readlink /proc/$$/fd/3)
+echo "${action%%%%\"*} with ${open##pipe:*}" >>%s
+echo '{"ok":true}'
+`, calls))
+	kept := &journal{file: script}
+	kept.holds = func(wait time.Duration) {
+		f, err := os.OpenFile(calls, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+		if err == nil {
+			fmt.Fprintln(f, "hold", wait)
+			f.Close()
+		}
+	}
+	start := func() *challenge.DNS01 {
+		dns := &challenge.DNS{Journal: kept, Helper: &challenge.Helper{Path: script}, Checker: nobody(), NoWait: true}
+		if err := dns.Load(kept.entries); err != nil {
+			t.Fatal(err)
+		}
+		return &challenge.DNS01{DNS: dns, Provider: "exec"}
+	}
+	id, ch := challengetest.New("www.example.com")
+	with := " with " + script
+	for _, c := range []struct {
+		what string
+		do   func() error
+		want []string
+	}{
+		{"a record", func() error { return start().Present(t.Context(), id, ch) }, []string{"describe with", "hold 0s", "present" + with}},
+		{"the record again, by the next process", func() error { return start().Present(t.Context(), id, ch) },
+			[]string{"describe with", "hold 40s", "hold 0s", "present" + with}},
+		{"its removal by the third", func() error { return start().DNS.Sweep(t.Context()) }, []string{"hold 40s", "cleanup" + with}},
+		{"set and removed by one", func() error {
+			d := start()
+			return errors.Join(d.Present(t.Context(), id, ch), d.CleanUp(t.Context(), id, ch))
+		}, []string{"describe with", "hold 0s", "present" + with, "hold 40s", "cleanup" + with}},
+	} {
+		if err := c.do(); err != nil {
+			t.Errorf("%s: %v", c.what, err)
+		}
+		data, _ := os.ReadFile(calls)
+		var got []string
+		for line := range strings.Lines(string(data)) {
+			got = append(got, strings.TrimSpace(line))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %q, want %q", c.what, got, c.want)
+		}
+		if err := os.Remove(calls); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(kept.ids()) > 0 {
+		t.Errorf("left in the journal: %q", kept.ids())
+	}
+}
+
+// What another process has removed is not removed again.
+func TestDNSGoneMeanwhile(t *testing.T) {
+	t.Parallel()
+	zone, kept := &fakeZone{}, &journal{}
+	id, ch := challengetest.New("www.example.com")
+	first := &challenge.DNS01{DNS: &challenge.DNS{Journal: kept, Hook: zone.hook, Checker: nobody(), NoWait: true}, Trial: true}
+	if err := first.Present(t.Context(), id, ch); err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range kept.entries {
+		if !challenge.IsTrial(entry) {
+			t.Errorf("not known for a trial: %s", entry)
+		}
+	}
+	next := &challenge.DNS{Journal: kept, Hook: zone.hook, Checker: nobody(), NoWait: true}
+	if err := errors.Join(next.Load(kept.entries), first.CleanUp(t.Context(), id, ch), next.Sweep(t.Context())); err != nil {
+		t.Error(err)
+	}
+	if len(zone.calls) != 2 {
+		t.Errorf("the hook was called %q, want once to set and once to remove", zone.calls)
 	}
 }
 

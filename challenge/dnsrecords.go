@@ -7,13 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"certd/challenge/dnscheck"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // The events of acmetool for hooks that set DNS records.
@@ -34,17 +34,20 @@ type perhapsError struct{ error }
 
 func (e perhapsError) Unwrap() error { return e.error }
 
-const (
-	sweepTimeout = time.Minute // of removing one record that was left behind
-	sweepAtOnce  = 4
-	hookLimit    = time.Minute // for servers to show what a hook set; acmetool's dns.hook waits itself
-)
+// hookLimit is for servers to show what a hook set; acmetool's dns.hook waits itself.
+const hookLimit = time.Minute
 
-// A RecordJournal remembers records until they are removed. Both methods return
-// only once that is durable. An id is 52 letters and digits.
+// A RecordJournal remembers records until they are removed. SaveRecord and
+// RemoveRecord return only once that is durable. An id is 52 letters and digits.
+//
+// HoldRecord opens a record's entry, for certd-dns to have it open while it is at
+// work: it waits, but not for longer than wait, until no other process has, since
+// what a process that was killed has started goes on. The error is fs.ErrNotExist
+// without such an entry.
 type RecordJournal interface {
 	SaveRecord(id string, data []byte) error
 	RemoveRecord(id string) error
+	HoldRecord(ctx context.Context, id string, wait time.Duration) (*os.File, error)
 }
 
 // Terms are how a provider works.
@@ -151,15 +154,28 @@ func (d *DNS) set(ctx context.Context, r DNSRecord) error {
 		return err
 	}
 	d.mu.Lock()
-	r.Memory = d.left[r.ID()].Memory // of an earlier process: the record may be there already
+	kept, left := d.left[r.ID()]
 	d.mu.Unlock()
+	if left { // by an earlier process, whose certd-dns may undo it yet
+		hold, err := d.hold(ctx, r.ID(), helperGrace)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		hold.Close()
+	}
+	r.Memory = kept.Memory // the record may be there already
 	if err := d.save(r); err != nil {
 		return err
 	}
 	if r.Provider == "" {
 		return d.runHook(ctx, EventDNSStart, r)
 	}
-	memory, err := d.Helper.present(ctx, r)
+	hold, err := d.hold(ctx, r.ID(), 0)
+	if err != nil {
+		return err
+	}
+	defer hold.Close()
+	memory, err := d.Helper.present(ctx, r, hold)
 	if len(memory) > 0 {
 		r.Memory = memory
 		err = errors.Join(err, d.save(r))
@@ -211,20 +227,31 @@ func (d *DNS) save(r DNSRecord) error {
 
 // remove removes a record and forgets it. One that the provider cannot remove,
 // but that no server shows, counts as removed unless it is fresh: nobody has seen
-// it, and servers may not show it yet.
+// it, and servers may not show it yet. One that another process has removed is
+// forgotten.
 func (d *DNS) remove(ctx context.Context, r DNSRecord, fresh bool) error {
 	d.mu.Lock()
 	if kept, ok := d.left[r.ID()]; ok {
 		r = kept // with what the provider wants to know again
 	}
+	mine := d.active[r.ID()]
 	d.mu.Unlock()
-	var err error
-	if r.Provider == "" {
+	hold, err := d.hold(ctx, r.ID(), helperGrace)
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
+		return err
+	}
+	defer hold.Close()
+	switch {
+	case gone && !mine:
+		d.forget(r.ID())
+		return nil
+	case r.Provider == "":
 		err = d.runHook(ctx, EventDNSStop, r)
-	} else if d.Helper == nil {
+	case d.Helper == nil:
 		err = errors.New("there is no certd-dns")
-	} else {
-		err = d.Helper.cleanUp(ctx, r)
+	default:
+		err = d.Helper.cleanUp(ctx, r, hold)
 	}
 	if err != nil {
 		shown, lookErr := d.Checker.Shown(ctx, r.Name, r.Value)
@@ -235,106 +262,27 @@ func (d *DNS) remove(ctx context.Context, r DNSRecord, fresh bool) error {
 			return fmt.Errorf("remove TXT record %s with the value %s (it is tried again; or remove it by hand): %w", r.Name, r.Value, err)
 		}
 	}
-	d.mu.Lock()
-	delete(d.active, r.ID())
-	delete(d.left, r.ID())
-	d.mu.Unlock()
+	d.forget(r.ID())
 	if d.Journal == nil {
 		return nil
 	}
 	return d.Journal.RemoveRecord(r.ID())
 }
 
-// removeLeft removes what an earlier process has set with this value, if anything.
-func (d *DNS) removeLeft(ctx context.Context, value string) error {
-	d.mu.Lock()
-	var all []DNSRecord
-	for id, r := range d.left {
-		if r.Value == value && !d.active[id] {
-			all = append(all, r)
-		}
-	}
-	d.mu.Unlock()
-	var failed reasons
-	for _, r := range all {
-		if err := d.remove(ctx, r, false); err != nil {
-			failed = append(failed, err)
-		}
-	}
-	return failed.err()
-}
-
-// Load takes up the journal of earlier processes: what is left there is removed
-// by Sweep, or by CleanUp of its challenge. The error is for entries that cannot
-// be read; they are left alone.
-func (d *DNS) Load(entries map[string][]byte) error {
-	var failed reasons
+func (d *DNS) forget(id string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.left == nil {
-		d.left = map[string]DNSRecord{}
-	}
-	for id, data := range entries {
-		var r DNSRecord
-		if err := json.Unmarshal(data, &r); err != nil || r.ID() != id {
-			failed = append(failed, fmt.Errorf("dns/%s.json: not the record its name says; see what it is about, and remove it", id))
-			continue
-		}
-		d.left[id] = r
-	}
-	return failed.err()
+	delete(d.active, id)
+	delete(d.left, id)
 }
 
-// Sweep removes what earlier processes left behind, but for what this one has
-// set anew. It may run beside challenges. The error says what is still there.
-func (d *DNS) Sweep(ctx context.Context) error {
-	d.mu.Lock()
-	var all []DNSRecord
-	for id, r := range d.left {
-		if !d.active[id] {
-			all = append(all, r)
-		}
+// hold opens the entry of a record in the journal, as RecordJournal says; nil
+// without a journal, on which Close does no harm.
+func (d *DNS) hold(ctx context.Context, id string, wait time.Duration) (*os.File, error) {
+	if d.Journal == nil {
+		return nil, nil
 	}
-	d.mu.Unlock()
-	errs := make([]error, len(all))
-	var g errgroup.Group
-	g.SetLimit(sweepAtOnce)
-	for i, r := range all {
-		g.Go(func() (err error) {
-			defer recovered("clean-up", &errs[i])
-			ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
-			defer cancel()
-			if d.take(r.ID()) {
-				defer d.letGo(r.ID())
-				errs[i] = d.remove(ctx, r, false)
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // always nil: every failure is in errs
-	return errors.Join(errs...)
-}
-
-// take reports whether a record is still left, and not set anew; then nobody sets
-// it until letGo.
-func (d *DNS) take(id string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if _, left := d.left[id]; !left || d.active[id] || d.swept[id] != nil {
-		return false
-	}
-	if d.swept == nil {
-		d.swept = map[string]chan struct{}{}
-	}
-	d.swept[id] = make(chan struct{})
-	return true
-}
-
-func (d *DNS) letGo(id string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	close(d.swept[id])
-	delete(d.swept, id)
+	return d.Journal.HoldRecord(ctx, id, wait)
 }
 
 // runHook runs an event as acmetool does: host name, target, value, and an empty

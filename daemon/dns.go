@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"certd/challenge"
@@ -87,6 +88,9 @@ func (p *pass) sweepRecords(ctx context.Context) (join func()) {
 	records, err := p.Store.Records()
 	if err != nil {
 		p.other(err)
+	}
+	if len(records) > 0 && p.Store.Doctor(ctx) { // looked for after the records, which may be those of one that lives
+		maps.DeleteFunc(records, func(_ string, entry []byte) bool { return challenge.IsTrial(entry) })
 	}
 	if len(records) == 0 {
 		return func() {}

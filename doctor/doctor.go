@@ -81,9 +81,10 @@ type run struct {
 }
 
 // Run examines and returns what it found, in the order to read it: this machine,
-// the CAs, the names. It writes nothing to the state directory, and neither
-// orders nor registers anything; what it presents for a self-test it removes,
-// also when ctx ends. A failed check is no error: Run has none.
+// the CAs, the names. It writes nothing to the state directory but a journal of
+// the DNS records it tries, and neither orders nor registers anything; what it
+// presents for a self-test it removes, also when ctx ends. A failed check is no
+// error: Run has none.
 func Run(ctx context.Context, o Options) []Finding {
 	if o.Timeout == 0 {
 		o.Timeout = 20 * time.Second
@@ -107,6 +108,7 @@ func Run(ctx context.Context, o Options) []Finding {
 	r.alpn = challenge.NewALPNResponder()
 	defer r.alpn.Close()
 	r.dns = r.newDNS()
+	defer r.journal(ctx, subjects)()
 	r.ports(subjects)
 	found := make([][]Finding, len(subjects))
 	var g errgroup.Group

@@ -14,8 +14,7 @@ import (
 	"certd/hooks"
 )
 
-// newDNS is reconcile's, but for the journal: what is presented here is removed
-// here, and proves nothing to anybody.
+// newDNS is reconcile's, but for the journal.
 func (r *run) newDNS() *challenge.DNS {
 	c := r.settings.Challenge
 	d := &challenge.DNS{
@@ -71,11 +70,7 @@ func (s subject) methods() []string {
 // testDNS looks where the record of a name is written, and sets and removes a
 // random one, as reconcile would.
 func (r *run) testDNS(ctx context.Context, s subject, add func(string, Result, string, string)) {
-	c := s.target.Challenge
-	setter := c.DNSProvider
-	if setter == "" && r.otherHooks() {
-		setter = "hooks"
-	}
+	setter := r.setter(s)
 	persists := r.persist(ctx, s, setter != "", add)
 	if setter == "" {
 		if !persists {
@@ -88,6 +83,17 @@ func (r *run) testDNS(ctx context.Context, s subject, add func(string, Result, s
 		return
 	}
 	r.tryRecord(ctx, s, setter, add)
+}
+
+// setter is what sets DNS records for the name; empty if nothing does.
+func (r *run) setter(s subject) string {
+	if c := s.target.Challenge; c.DNSProvider != "" {
+		return c.DNSProvider
+	}
+	if r.otherHooks() {
+		return "hooks"
+	}
+	return ""
 }
 
 // otherHooks reports whether there is a hook besides the bundled ones.
@@ -128,14 +134,18 @@ func (r *run) delegation(ctx context.Context, s subject, add func(string, Result
 func (r *run) tryRecord(ctx context.Context, s subject, setter string, add func(string, Result, string, string)) {
 	const check = "dns-01"
 	c := s.target.Challenge
-	d := &challenge.DNS01{DNS: r.dns, Target: s.target.File, Provider: c.DNSProvider, EnvFile: c.DNSEnvFile, Delegate: c.Delegate, Env: c.Env}
+	d := &challenge.DNS01{DNS: r.dns, Target: s.target.File, Provider: c.DNSProvider, EnvFile: c.DNSEnvFile, Delegate: c.Delegate, Env: c.Env, Trial: true}
 	id, ch := acme.NewIdentifier(s.base()), acme.Challenge{Type: challenge.TypeDNS01, Token: token()}
 	ch.KeyAuthorization = ch.Token + "." + token()
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
 		defer cancel()
 		if err := d.CleanUp(ctx, id, ch); err != nil {
-			add(check, Warning, oneLine(err), "remove the record by hand; it proves nothing to anybody")
+			remedy := "remove the record by hand; it proves nothing to anybody"
+			if r.dns.Journal != nil {
+				remedy = "the next certd doctor or reconcile tries again; the record proves nothing to anybody"
+			}
+			add(check, Warning, oneLine(err), remedy)
 		}
 	}()
 	if err := d.Present(ctx, id, ch); err != nil {

@@ -12,10 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// lookTime is longer than anybody holds a lock only to look whether it is free.
+const lookTime = time.Second
+
 // The files of the locks beside that of a pass.
 const (
 	editLock   = "edit.lock"
 	daemonLock = "daemon.lock"
+	doctorLock = "doctor.lock"
 )
 
 // LockEdit waits at most wait for the right to change the files of desired/,
@@ -25,10 +29,10 @@ const (
 // removes what edits that were cut off have left. The error wraps ErrLocked.
 func (s *Store) LockEdit(ctx context.Context, wait time.Duration) (*Lock, error) {
 	deadline := time.Now().Add(wait)
-	if err := s.layOut(ctx, deadline); err != nil {
+	if err := s.layOut(ctx, "desired", deadline); err != nil {
 		return nil, err
 	}
-	l, err := s.acquire(ctx, editLock, deadline)
+	l, err := s.acquire(ctx, editLock, unix.LOCK_EX, deadline)
 	if err != nil {
 		return nil, err
 	}
@@ -39,13 +43,13 @@ func (s *Store) LockEdit(ctx context.Context, wait time.Duration) (*Lock, error)
 	return l, nil
 }
 
-// layOut makes the layout if there is no desired/. Another certd that is just
-// doing that is waited for.
-func (s *Store) layOut(ctx context.Context, deadline time.Time) error {
+// layOut makes the layout if a directory of it is missing. Another certd that is
+// just doing that is waited for.
+func (s *Store) layOut(ctx context.Context, dir string, deadline time.Time) error {
 	for {
-		_, err := os.Lstat(s.Path("desired"))
+		_, err := os.Lstat(s.Path(dir))
 		if !errors.Is(err, fs.ErrNotExist) {
-			return nil // what else is wrong with it, the edit will say
+			return nil // what else is wrong with it, writing will say
 		}
 		l, err := s.Lock(ctx, 0)
 		if err == nil {
@@ -102,7 +106,7 @@ func (s *Store) LockDaemon(ctx context.Context) (*Lock, error) {
 	if err := s.makeDir(); err != nil {
 		return nil, err
 	}
-	return s.acquire(ctx, daemonLock, time.Now().Add(time.Second)) // longer than anybody looks
+	return s.acquire(ctx, daemonLock, unix.LOCK_EX, time.Now().Add(lookTime))
 }
 
 // Daemon reports whether a daemon looks after this state directory, and its

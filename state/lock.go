@@ -67,7 +67,7 @@ func (s *Store) Lock(ctx context.Context, wait time.Duration) (*Lock, error) {
 	if err := s.makeDir(); err != nil {
 		return nil, err
 	}
-	l, err := s.acquire(ctx, "lock", time.Now().Add(wait))
+	l, err := s.acquire(ctx, "lock", unix.LOCK_EX, time.Now().Add(wait))
 	if err != nil {
 		return nil, err
 	}
@@ -142,10 +142,10 @@ func (s *Store) makeDir() error {
 }
 
 // acquire takes the lock in the file of this name, trying until the deadline, and
-// one that was left for orphanWait.
-func (s *Store) acquire(ctx context.Context, name string, deadline time.Time) (*Lock, error) {
+// one that was left for orphanWait; how is LOCK_EX or LOCK_SH.
+func (s *Store) acquire(ctx context.Context, name string, how int, deadline time.Time) (*Lock, error) {
 	for orphan := time.Now().Add(orphanWait); ; {
-		l, err := s.try(name)
+		l, err := s.try(name, how)
 		until := deadline
 		locked, ok := errors.AsType[*LockedError](err)
 		if ok && locked.orphaned() && until.Before(orphan) {
@@ -165,7 +165,7 @@ func (s *Store) acquire(ctx context.Context, name string, deadline time.Time) (*
 }
 
 // try takes the lock in the file of this name if it is free.
-func (s *Store) try(name string) (_ *Lock, err error) {
+func (s *Store) try(name string, how int) (_ *Lock, err error) {
 	root, err := os.OpenRoot(s.dir)
 	if err != nil {
 		return nil, s.explain("lock", err)
@@ -187,7 +187,7 @@ func (s *Store) try(name string) (_ *Lock, err error) {
 			f.Close()
 		}
 	}()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return nil, &LockedError{Path: s.Path(name), PID: holder(f)}
 	}

@@ -266,7 +266,7 @@ func TestLockOfAnOrphan(t *testing.T) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatalf("the shell did not lock: %q, %v", line, err)
 	}
-	_, err = s.try("lock")
+	_, err = s.try("lock", syscall.LOCK_EX)
 	if locked, ok := errors.AsType[*LockedError](err); !ok || !locked.orphaned() {
 		t.Errorf("the shell's lock: %v, want one whose holder is gone", err)
 	}

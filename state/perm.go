@@ -42,7 +42,7 @@ func defaultPerms() perms {
 	private := rule{file: 0o600, dir: 0o700, uid: -1, gid: -1}
 	return perms{
 		".": public, "conf": public, "desired": public, "certs": public, "live": public,
-		"accounts": private, "dns": private, "keys": private, "tmp": private, "certs/*/haproxy": private, "lock": private, editLock: private, daemonLock: private,
+		"accounts": private, "dns": private, "keys": private, "tmp": private, "certs/*/haproxy": private, "lock": private, editLock: private, daemonLock: private, doctorLock: private,
 	}
 }
 

@@ -26,7 +26,7 @@ func (e *UnsafeError) Error() string {
 }
 
 // A Store is a state directory. Reading needs no lock and changes nothing;
-// every method that writes needs the lock, and returns only when what it wrote
+// every method that writes needs a lock, and returns only when what it wrote
 // is durable. All methods may be called from many goroutines at once.
 type Store struct {
 	dir   string // absolute
@@ -35,6 +35,7 @@ type Store struct {
 	mu      sync.Mutex // guards the locks
 	held    *Lock      // nil while this store does not hold the lock
 	editing *Lock      // nil while this store does not hold the lock for edits
+	trying  *Lock      // nil while this store does not hold the lock of a doctor
 
 	attempts sync.Mutex // held while a file of attempts/ is read, changed and written
 

@@ -21,11 +21,17 @@ const grace = 15 * time.Second
 
 const maxError = 1000 // bytes of an error's text
 
+// lockFile is the descriptor of the record's lock, if there is one: it is held as
+// long as this process lives, so that a certd that is started anew waits for it.
+// What a provider starts does not inherit it.
+const lockFile = 3
+
 // serve answers one request. Whatever the provider does, there is one answer on
 // stdout and nothing else: its own output goes to stderr, a panic becomes an
 // error, and time is limited. A record that is set too late, or when nobody
 // waits for it any more, is removed again.
 func serve(stdin, stdout, stderr *os.File) int {
+	unix.CloseOnExec(lockFile)
 	out, err := divert(stdout, stderr)
 	if err != nil {
 		fmt.Fprintf(stderr, "certd-dns: divert stdout: %v\n", err)

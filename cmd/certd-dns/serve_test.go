@@ -309,6 +309,36 @@ func TestKilledCertd(t *testing.T) {
 	t.Errorf("process %s, which the provider has started, is still there", pid)
 }
 
+// The lock that certd-dns gets is its own: what a provider starts does not have it.
+func TestLockIsNotInherited(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, err := os.Create(filepath.Join(dir, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	input, err := json.Marshal(want("present", "exec"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = []string{script(t, "ls -l /proc/$$/fd/ >"+dir+"/open\n"), "CERTD_DNS_TEST=1", "PATH=" + os.Getenv("PATH")}
+	cmd.Stdin, cmd.ExtraFiles = bytes.NewReader(input), []*os.File{file}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if got, err := os.ReadFile(dir + "/open"); err != nil || strings.Contains(string(got), file.Name()) {
+		t.Errorf("the provider's program has open (%v):\n%s", err, got)
+	}
+}
+
 func FuzzRequest(f *testing.F) {
 	f.Add(`{"action":"present","provider":"exec","domain":"example.com","name":"_acme-challenge.example.com","value":"x","key_authorization":"a.b"}`)
 	f.Add(`{"action":"describe","provider":"exec","timeout_seconds":-1,"resolvers":["x"]}`)

@@ -32,7 +32,7 @@ address, or in the DNS. For that it presents a random token, or has the DNS prov
 set a random record, as reconcile would, and removes it again.
 
 Each line is ok, warning or failure, and says what to do about it. Nothing is ordered or
-registered, and nothing is written to the state directory.
+registered, and nothing is written to the state directory but the journal of that record.
 
 Exit: 0 if nothing failed, else 1. See docs/doctor.md.`,
 		Example: `  certd doctor

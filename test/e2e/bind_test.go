@@ -159,6 +159,25 @@ func (b *bind) envFile(s *site) string {
 	return path
 }
 
+// setEnv changes a line of such a file.
+func (s *site) setEnv(path, name, value string) {
+	s.t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, name+"=") {
+			line = name + "=" + value + "\n"
+		}
+		lines = append(lines, line)
+	}
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // needHelper puts certd-dns beside certd, built once. The first time that takes
 // minutes, so a plain go test does without it unless it is there already.
 func needHelper(t testing.TB) string {

@@ -39,6 +39,8 @@ func TestFollow(t *testing.T) {
 		{"a circle", append(chain(3), "hop3.example.com. 1 CNAME hop1.example.com."), "", "is a circle"},
 		{"another zone", []string{record + ". 1 CNAME x7.acme.test."}, "x7.acme.test", ""},
 		{"upper case", []string{record + ". 1 CNAME X7.ACME.test."}, "x7.acme.test", ""},
+		{"a wildcard's alias", []string{"*.example.com. 1 CNAME cdn.acme.test."}, record, ""},
+		{"an alias beside a wildcard", []string{"*.example.com. 1 CNAME cdn.acme.test.", record + ". 1 CNAME hop1.acme.test."}, "hop1.acme.test", ""},
 		{"a zone that nobody knows", []string{record + ". 1 CNAME x7.nowhere.invalid."}, "x7.nowhere.invalid", ""},
 	} {
 		w := newWorld(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
@@ -121,6 +123,23 @@ func TestWait(t *testing.T) {
 			w.add("127.0.0.2", txt+"one", txt+"two")
 			w.set("127.0.0.3", func(n *node) { n.rcode = dns.RcodeServerFailure })
 		}, ""},
+		{"one server is lame", func(w *world) {
+			w.add("127.0.0.3", txt+"one", txt+"two")
+			w.set("127.0.0.2", func(n *node) { n.lame = true })
+		}, ""},
+		{"one server is lame, and the record an alias", func(w *world) {
+			w.add("127.0.0.3", record+". 1 CNAME x.example.com.", "x.example.com. 1 TXT one", "x.example.com. 1 TXT two")
+			w.set("127.0.0.2", func(n *node) { n.lame = true })
+		}, ""},
+		{"both are lame", func(w *world) {
+			for _, addr := range []string{"127.0.0.2", "127.0.0.3"} {
+				w.set(addr, func(n *node) { n.lame = true })
+			}
+		}, "has no TXT record"},
+		{"a wildcard's alias at the server that comes late", func(w *world) {
+			w.add("127.0.0.2", "*.example.com. 1 CNAME cdn.acme.test.")
+			w.add("127.0.0.3", "*.example.com. 1 CNAME cdn.acme.test.", txt+"one", txt+"two")
+		}, "ns1.example.com (127.0.0.2) has no TXT record"},
 		{"one server sends junk", func(w *world) {
 			w.add("127.0.0.2", txt+"one", txt+"two")
 			w.set("127.0.0.3", func(n *node) { n.junk = []byte{0x84, 0, 0, 1, 0xff, 0xff, 0, 0, 0, 0, 0xc0, 0x0c} })

@@ -1,6 +1,7 @@
 package dnscheck
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (c *Checker) locateOne(ctx context.Context, name string) (*place, string, e
 		if err != nil {
 			return nil, "", err
 		}
-		m, err := c.first(ctx, servers, name)
+		m, err := c.first(ctx, servers, zone, name)
 		if err != nil {
 			return nil, "", err
 		}
@@ -115,9 +116,22 @@ func (c *Checker) locateOne(ctx context.Context, name string) (*place, string, e
 			zone = cut
 			continue
 		}
-		return &place{name: name, zone: zone, servers: servers}, alias(m, name), nil
+		target := alias(m, name)
+		if target != "" && c.wild(ctx, servers, zone, name, target) {
+			target = ""
+		}
+		return &place{name: name, zone: zone, servers: servers}, target, nil
 	}
 	return nil, "", fmt.Errorf("more than %d zones below each other", maxReferrals)
+}
+
+// wild reports whether name is an alias for target only because there is nothing
+// of that name: any other would be, too, by a record such as "*.example.com. CNAME".
+// A record that is written there ends that (RFC 4592 §2.2.1).
+func (c *Checker) wild(ctx context.Context, servers []server, zone, name, target string) bool {
+	other := "_certd-wildcard." + parent(name)
+	m, err := c.first(ctx, servers, zone, other)
+	return err == nil && alias(m, other) == target
 }
 
 // zone finds the zone that name is in, as far as the resolver knows: the walk
@@ -231,18 +245,26 @@ func (c *Checker) port() string {
 
 // first asks one server after the other what name is an alias for, until one
 // answers. It follows nothing itself, and says which zone the name is in if there
-// is no alias.
-func (c *Checker) first(ctx context.Context, servers []server, name string) (*dns.Msg, error) {
+// is no alias. One that does not answer for the zone counts if all are like that.
+func (c *Checker) first(ctx context.Context, servers []server, zone, name string) (*dns.Msg, error) {
 	var errs []string
+	var beside *dns.Msg
 	for _, s := range servers {
 		m, err := Query(ctx, s.addr, name, dns.TypeCNAME, false)
-		if err == nil {
+		if err == nil && (m.Authoritative || referral(m, zone, name) != "") {
 			return m, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if err == nil {
+			beside = cmp.Or(beside, m)
+			continue
+		}
 		errs = append(errs, fmt.Sprintf("%v: %v", s, err))
+	}
+	if beside != nil {
+		return beside, nil
 	}
 	return nil, errors.New("none of its name servers answers: " + strings.Join(errs[:min(len(errs), 4)], "; "))
 }

@@ -100,14 +100,14 @@ func (c *Checker) authoritative(name string, values []string) func(context.Conte
 				return err
 			}
 		}
-		found := c.look(ctx, at)
+		found := discount(c.look(ctx, at))
 		var wrong []string
 		shown := 0
 		for i, s := range at.servers {
 			f := found[i]
 			switch {
 			case f.err != nil:
-				if silent[s.addr]++; silent[s.addr] < patience && !errors.Is(f.err, syscall.ENETUNREACH) && !errors.Is(f.err, syscall.EADDRNOTAVAIL) {
+				if silent[s.addr]++; silent[s.addr] < patience && !hopeless(f.err) {
 					wrong = append(wrong, fmt.Sprintf("%v: %v", s, f.err))
 				}
 				continue
@@ -129,11 +129,20 @@ func (c *Checker) authoritative(name string, values []string) func(context.Conte
 	}
 }
 
+// hopeless reports an error that another try would see again.
+func hopeless(err error) bool {
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, errBeside)
+}
+
 // A finding is what a server answered.
 type finding struct {
-	texts []string
-	err   error
+	texts  []string
+	err    error
+	beside bool // it answers for another zone, or from memory: not the way an authoritative server does
 }
+
+// errBeside reports a server that does not answer for the zone it is named for.
+var errBeside = errors.New("it does not answer for the zone (a lame delegation)")
 
 func (f finding) has(values []string) bool {
 	return !slices.ContainsFunc(values, func(v string) bool { return !slices.Contains(f.texts, v) })
@@ -163,12 +172,25 @@ func (c *Checker) look(ctx context.Context, at *place) []finding {
 		g.Go(func() error {
 			m, err := Query(ctx, s.addr, at.name, dns.TypeTXT, false)
 			if found[i].err = err; err == nil {
-				found[i].texts = texts(m)
+				found[i].texts, found[i].beside = texts(m), !m.Authoritative
 			}
 			return nil
 		})
 	}
 	_ = g.Wait() // always nil
+	return found
+}
+
+// discount makes errors of what servers answered for which the zone is not theirs,
+// as resolvers do; but not where that is true of all of them.
+func discount(found []finding) []finding {
+	if slices.ContainsFunc(found, func(f finding) bool { return f.err == nil && !f.beside }) {
+		for i, f := range found {
+			if f.err == nil && f.beside {
+				found[i] = finding{err: errBeside}
+			}
+		}
+	}
 	return found
 }
 

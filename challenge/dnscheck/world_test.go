@@ -29,6 +29,7 @@ type node struct {
 	trouble string   // a name that is answered with SERVFAIL
 	mute    bool     // no answer at all
 	cut     bool     // answers by UDP are truncated
+	lame    bool     // knows nothing of its zones, and does not refuse either
 	junk    []byte   // instead of an answer
 	asked   []string // questions, in order
 }
@@ -157,6 +158,9 @@ func (w *world) serve(addr string, rw dns.ResponseWriter, q *dns.Msg) {
 // it is in, or which zone knows that there is nothing.
 func (n *node) answer(m *dns.Msg, name string, qtype uint16) {
 	zone := ""
+	if n.lame {
+		return
+	}
 	for _, z := range n.zones {
 		if dns.IsSubDomain(z, name) && len(z) > len(zone) {
 			zone = z
@@ -167,6 +171,10 @@ func (n *node) answer(m *dns.Msg, name string, qtype uint16) {
 		h := rr.Header()
 		owner := dns.CanonicalName(h.Name)
 		switch {
+		case owner == "*."+zone && dns.IsSubDomain(zone, name) && !n.has(name): // RFC 4592
+			synthesized := dns.Copy(rr)
+			synthesized.Header().Name = name
+			m.Answer = append(m.Answer, synthesized)
 		case owner == name && (h.Rrtype == qtype || h.Rrtype == dns.TypeCNAME):
 			m.Answer = append(m.Answer, rr)
 		case h.Rrtype == dns.TypeNS && zone != "" && owner != zone && dns.IsSubDomain(zone, owner) && dns.IsSubDomain(owner, name):
@@ -178,6 +186,11 @@ func (n *node) answer(m *dns.Msg, name string, qtype uint16) {
 	if len(m.Answer) > 0 {
 		m.Ns = nil
 	}
+}
+
+// has reports whether there is something of this name.
+func (n *node) has(name string) bool {
+	return slices.ContainsFunc(n.records, func(rr dns.RR) bool { return dns.IsSubDomain(name, dns.CanonicalName(rr.Header().Name)) })
 }
 
 // checker asks this world.

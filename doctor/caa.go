@@ -51,6 +51,7 @@ func (r *run) checkCAA(ctx context.Context, s subject, add func(string, Result, 
 		add(check, OK, "no records: every CA may issue", "")
 		return
 	}
+	methods := s.methods()
 	for i, ca := range r.casOf(s.target) {
 		a := r.cas[ca.Directory]
 		bad := Failure
@@ -65,11 +66,14 @@ func (r *run) checkCAA(ctx context.Context, s subject, add func(string, Result, 
 		if a.account != nil {
 			account = a.account.URL
 		}
-		switch err := found.allows(a.directory.CAA, wildcard, account, s.methods()); {
+		switch err := found.allows(a.directory.CAA, wildcard, account, methods); {
 		case errors.Is(err, errUnsaid):
 			add(check, Warning, fmt.Sprintf("%s: %v", found.owner, err), "read in the CA's documents which issue record it wants")
 		case err != nil:
 			add(check, bad, fmt.Sprintf("%s does not let %s issue: %v", found.owner, ca.Name, err), found.remedy(a.directory.CAA))
+		case methods[0] == challenge.TypeHTTP01 && found.allows(a.directory.CAA, wildcard, account, methods[:1]) != nil:
+			add(check, Warning, fmt.Sprintf("the records of %s let %s issue, but not by http-01, which is tried first", found.owner, ca.Name),
+				"set request.challenge.method: dns if they allow dns-01; or else let them allow http-01 as well (validationmethods)")
 		default:
 			add(check, OK, fmt.Sprintf("the records of %s let %s issue", found.owner, ca.Name), "")
 		}
@@ -232,6 +236,7 @@ func authorizes(value string, identities []string, account string, methods []str
 	case !slices.ContainsFunc(identities, func(s string) bool { return strings.EqualFold(s, issuer) }):
 		return "another CA"
 	}
+	seen := map[string]bool{}
 	for more {
 		var param string
 		param, rest, more = strings.Cut(rest, ";")
@@ -239,11 +244,15 @@ func authorizes(value string, identities []string, account string, methods []str
 			continue
 		}
 		key, text, ok := strings.Cut(param, "=")
-		if !ok {
+		key, text = strings.ToLower(strings.Trim(key, blank)), strings.Trim(text, blank)
+		if !ok || key == "" || strings.ContainsFunc(text, func(c rune) bool { return c < '!' || c > '~' }) {
 			return "its parameters are malformed"
 		}
-		text = strings.Trim(text, blank)
-		switch strings.ToLower(strings.Trim(key, blank)) {
+		if seen[key] { // nothing satisfies two of them (RFC 8657 §3)
+			return fmt.Sprintf("%.40q comes twice", key)
+		}
+		seen[key] = true
+		switch key {
 		case "accounturi":
 			if account == "" {
 				return "only for one account, and there is none yet"

@@ -155,6 +155,7 @@ func TestNames(t *testing.T) {
 	d := b.ca.DNS()
 	d.AddDNSServFailRecord("broken.example.test.")
 	d.AddDNSCAARecord("strict.example.test.", []challtestsrv.CAAPolicy{{Tag: "issue", Value: "other.test"}})
+	d.AddDNSCAARecord("alpn.example.test.", []challtestsrv.CAAPolicy{{Tag: "issue", Value: "pebble.letsencrypt.org; validationmethods=tls-alpn-01"}})
 	d.AddDNSAAAARecord("six.example.test.", []string{"2001:db8::1"})
 	for _, tt := range []struct {
 		name, check string
@@ -166,6 +167,7 @@ func TestNames(t *testing.T) {
 		{"strict.example.test", "caa", doctor.Failure, `CAA 0 issue "pebble.letsencrypt.org"`},
 		{"strict.example.test", "http-01 ipv4", doctor.OK, ""},
 		{"below.strict.example.test", "caa", doctor.Failure, "strict.example.test does not let testca"},
+		{"alpn.example.test", "caa", doctor.Warning, "not by http-01, which is tried first"},
 		{"six.example.test", "http-01 ipv4", doctor.OK, ""},
 		{"six.example.test", "http-01 ipv6", doctor.Warning, "remove the record"},
 		{"*.example.test", "method", doctor.Failure, "dns-provider"},

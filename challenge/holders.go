@@ -27,16 +27,18 @@ func (h Holders) Certd(port int) bool { return strings.HasPrefix(h[port], "certd
 // has no /proc.
 func PortHolders() Holders { return listening("/proc") }
 
-// inUse says of an address that is in use by whom, as far as that can be seen.
+// inUse says of an address that its port is in use and by whom, as far as that can
+// be seen.
 func inUse(addr string) string {
 	n, err := strconv.Atoi(addr[strings.LastIndex(addr, ":")+1:])
 	if err != nil {
 		return "in use"
 	}
+	text := fmt.Sprintf("port %d in use", n)
 	if holder := PortHolders()[n]; holder != "" {
-		return "in use by " + holder
+		text += " by " + holder
 	}
-	return "in use"
+	return text
 }
 
 // listening reads the sockets and their owners from a /proc file system; nil if

@@ -231,7 +231,7 @@ func TestResponderListenErrors(t *testing.T) {
 	inUse := taken.Addr().String()
 	r := challenge.NewResponder()
 	_, err = r.Listen([]string{inUse, "192.0.2.77:8402"})
-	want := fmt.Sprintf("listen %s: in use by challenge.test (pid %d); listen 192.0.2.77:8402: this machine has no such address", inUse, os.Getpid())
+	want := fmt.Sprintf("listen %s: port %s in use by challenge.test (pid %d); listen 192.0.2.77:8402: this machine has no such address", inUse, inUse[strings.LastIndex(inUse, ":")+1:], os.Getpid())
 	if err == nil || err.Error() != want || !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("got the error %v, want %q", err, want)
 	}

@@ -139,7 +139,10 @@ func (r *run) hook(ctx context.Context, event string, args []string, stdin []byt
 // judgePresent says why nothing could be presented. A port that certd itself
 // holds is the daemon's, which answers from there.
 func (r *run) judgePresent(err error) (result Result, detail, remedy string) {
-	detail = oneLine(err) + r.held()
+	detail = oneLine(err)
+	if holder := r.holders[r.port()]; holder == "" || !strings.Contains(detail, holder) {
+		detail += r.held()
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE) && r.holders.Certd(r.port()):
 		return Warning, "not tested: " + detail, "the running certd answers there itself; stop it to test from here"

@@ -53,7 +53,7 @@ func ask(t *testing.T, req any, env ...string) (a answer, stderr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(env, "CERTD_DNS_TEST=1", "PATH="+os.Getenv("PATH"))
@@ -74,6 +74,8 @@ func ask(t *testing.T, req any, env ...string) (a answer, stderr string) {
 func script(t *testing.T, body string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
+	syscall.ForkLock.RLock() // or a process being started keeps it open, and it cannot be executed
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +290,7 @@ func TestKilledCertd(t *testing.T) {
 	}
 	nobody.Close()
 	defer broken.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = []string{program, "CERTD_DNS_TEST=1", "PATH=" + os.Getenv("PATH")}
@@ -299,7 +301,7 @@ func TestKilledCertd(t *testing.T) {
 		t.Errorf("after certd was killed the program was called with %q, want present and cleanup", got)
 	}
 	pid, _ := os.ReadFile(dir + "/pid")
-	for range 500 {
+	for range 6000 {
 		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(pid)) + "/stat")
 		if err != nil || strings.Contains(string(stat), ") Z ") {
 			return

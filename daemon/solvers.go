@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"path/filepath"
 	"sync"
 
 	"certd/acme"
@@ -37,6 +38,7 @@ func newSolvers(p *pass) *solvers {
 		s.responder = newResponder(p.Metrics)
 		if _, ok := p.Store.Daemon(); ok {
 			s.beside = lentDir(p.Store)
+			_ = p.Store.MakeTempDir(filepath.Base(s.beside)) // if it is not there, who writes to it says so
 		}
 	}
 	if p.Metrics != nil {

@@ -30,6 +30,9 @@ func TestRootLeavesTheDirectoryToItsOwner(t *testing.T) {
 	if _, err := s.SaveEvent(Event{Event: "live-updated", Names: []string{"a.example.com"}}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.MakeTempDir("acme-challenge"); err != nil {
+		t.Fatal(err)
+	}
 	seen := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {

@@ -302,6 +302,16 @@ func (t *tree) makeTemp() error {
 	return nil
 }
 
+// MakeTempDir makes a directory in tmp/, unless it is there, that belongs to who
+// tmp/ belongs to: whoever empties that can empty this. It needs the lock.
+func (s *Store) MakeTempDir(name string) error {
+	t, err := s.writer()
+	if err != nil {
+		return err
+	}
+	return s.explain("make", t.ensureDir("tmp/"+name))
+}
+
 // giveTemp makes the new tmp/ its rule's.
 func (t *tree) giveTemp(r rule) error {
 	f, err := t.root.Open("tmp")

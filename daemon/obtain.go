@@ -145,7 +145,11 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 		return nil, err
 	}
 	if cert.Notice != "" {
-		p.Log.Warn("preferred chain not available", "target", a.Target, "err", cert.Notice)
+		msg := "preferred chain not available"
+		if req.Chain == "" {
+			msg = "chain not accepted"
+		}
+		p.Log.Warn(msg, "target", a.Target, "err", cert.Notice)
 	}
 	if cert.CleanUp != nil {
 		p.Log.Warn("challenge not cleaned up", "target", a.Target, "err", cert.CleanUp.Error())

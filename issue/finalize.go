@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"certd/acme"
 )
@@ -98,7 +99,10 @@ func (r *run) download(ctx context.Context, order *acme.Order) (*Certificate, er
 		return nil, err
 	}
 	want := Wanted{Names: canonicalNames(r.open.Names), Key: r.key.Public(), Roots: r.req.Roots, Anchors: r.req.Anchors}
-	accepted, err := Accept(chain.DER, want)
+	first, notice, err := r.accept(ctx, chain, want)
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
 	if err != nil {
 		clock := ourClock(chain.DER, want, err)
 		err = r.problem(acme.ClassOperator, acme.Identifier{}, fmt.Errorf("the certificate of order %s is not accepted: %w", order.URL, err))
@@ -107,14 +111,14 @@ func (r *run) download(ctx context.Context, order *acme.Order) (*Certificate, er
 		}
 		return nil, r.giveUp(ctx, order, nil, broken{err})
 	}
-	accepted, notice, err := r.prefer(ctx, offer{Accepted: accepted, der: chain.DER}, chain.Alternates, want)
+	accepted, other, err := r.prefer(ctx, first, chain.Alternates, want)
 	if err != nil {
 		return nil, err
 	}
 	return &Certificate{
 		Open: r.open, KeyID: r.open.KeyID,
 		Leaf: accepted.Leaf, CertPEM: accepted.CertPEM, ChainPEM: accepted.ChainPEM,
-		Notice: notice,
+		Notice: strings.Trim(notice+"; "+other, "; "),
 	}, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"certd/acme"
 )
@@ -49,7 +50,7 @@ func (r *run) prefer(ctx context.Context, first offer, alternates []string, want
 	offers := []offer{first}
 	var failed []error
 	for _, url := range alternates[:min(len(alternates), maxAlternates)] {
-		o, err := r.alternate(ctx, url, first, want)
+		o, err := r.alternate(ctx, url, first.Leaf, want)
 		if err != nil && ctx.Err() != nil {
 			return nil, "", err // the next run goes on here
 		}
@@ -81,20 +82,61 @@ func (w Wanted) roots() *x509.CertPool {
 	return w.Roots
 }
 
-// alternate downloads another chain for the certificate of first.
-func (r *run) alternate(ctx context.Context, url string, first offer, want Wanted) (offer, error) {
+// alternate downloads another chain for the certificate leaf.
+func (r *run) alternate(ctx context.Context, url string, leaf *x509.Certificate, want Wanted) (offer, error) {
 	chain, err := r.Client.Certificate(ctx, url)
 	if err != nil {
 		return offer{}, err
 	}
 	accepted, err := Accept(chain.DER, want)
-	if err == nil && !accepted.Leaf.Equal(first.Leaf) {
+	if err == nil && !accepted.Leaf.Equal(leaf) {
 		err = errors.New("it is for another certificate")
 	}
 	if err != nil {
 		return offer{}, fmt.Errorf("alternate chain %s is not accepted: %w", acme.Sanitize(url), err)
 	}
 	return offer{Accepted: accepted, der: chain.DER}, nil
+}
+
+// accept judges chain as Accept does. If the certificate is as it should be, and only
+// its issuers are not, such as one that has expired, the first alternate chain will
+// do that is accepted, and notice says so.
+func (r *run) accept(ctx context.Context, chain *acme.CertificateChain, want Wanted) (first offer, notice string, err error) {
+	accepted, err := Accept(chain.DER, want)
+	if err == nil {
+		return offer{Accepted: accepted, der: chain.DER}, "", nil
+	}
+	leaf := soundLeaf(chain.DER, want)
+	if leaf == nil {
+		return offer{}, "", err
+	}
+	for _, url := range chain.Alternates[:min(len(chain.Alternates), maxAlternates)] {
+		o, failed := r.alternate(ctx, url, leaf, want)
+		if failed == nil {
+			return o, "the CA's first chain is not accepted, another that it offers is used: " + err.Error(), nil
+		}
+		if ctx.Err() != nil {
+			return offer{}, "", failed // the next run goes on here
+		}
+	}
+	return offer{}, "", err
+}
+
+// soundLeaf returns the certificate in chain that is wanted, whatever is wrong with
+// its issuers; nil if there is none.
+func soundLeaf(chain [][]byte, want Wanted) *x509.Certificate {
+	if want.Now.IsZero() {
+		want.Now = time.Now()
+	}
+	certs, err := parseChain(chain)
+	if err != nil {
+		return nil
+	}
+	leaf, err := findLeaf(certs, want.Key)
+	if err != nil || checkLeaf(leaf, want) != nil {
+		return nil
+	}
+	return leaf
 }
 
 // noSuchChain says what was asked for, what there is, and what could not be read.

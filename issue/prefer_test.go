@@ -193,3 +193,65 @@ func TestSmallestChain(t *testing.T) {
 		t.Errorf("the chain has %d issuers (notice %q), want the one with 2", n, cert.Notice)
 	}
 }
+
+// TestFirstChainIsNotAccepted: the certificate is right and what the CA sends with it
+// is not, such as an issuer that has expired; another chain that it offers will do.
+// For another certificate no other chain is asked for.
+func TestFirstChainIsNotAccepted(t *testing.T) {
+	t.Parallel()
+	stranger := newPKI(t)
+	leaf := stranger.issue(stranger.leaf, stranger.key, stranger.middle)
+	foreign := func([]byte) []byte { return append(encode(leaf.cert), encode(stranger.middle.cert)...) }
+	spoilt := func(body []byte) []byte { // the leaf, and an issuer that is none
+		block, _ := pem.Decode(body)
+		return append(pem.EncodeToMemory(block), encode(stranger.middle.cert)...)
+	}
+	for _, tt := range []struct {
+		name        string
+		first       func([]byte) []byte
+		alternates  func([]byte) []byte // nil: as they are
+		accepted    bool
+		downloads   int
+		wordsOfThat string
+	}{
+		{"another chain is sound", spoilt, nil, true, 2, "first chain is not accepted"},
+		{"none is", spoilt, spoilt, false, 3, "do not belong to it"},
+		{"it is for another key", foreign, nil, false, 1, "for another key"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, acmetest.Options{AlternateRoots: 2, AlwaysValid: true, Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					change := tt.first
+					if strings.Contains(r.URL.Path, "/alternate/") {
+						change = tt.alternates
+					}
+					answer := httptest.NewRecorder()
+					next.ServeHTTP(answer, r)
+					body := answer.Body.Bytes()
+					maps.Copy(w.Header(), answer.Header())
+					if strings.Contains(r.URL.Path, "/certZ/") && change != nil && answer.Code == http.StatusOK {
+						w.Header().Del("Content-Length")
+						body = change(body)
+					}
+					w.WriteHeader(answer.Code)
+					_, _ = w.Write(body)
+				})
+			}})
+			cert, err := b.issuer().Issue(t.Context(), b.request("a.example.com"))
+			if (err == nil) != tt.accepted {
+				t.Fatalf("the error is %v, want a certificate: %v", err, tt.accepted)
+			}
+			said := fmt.Sprint(err)
+			if err == nil {
+				said = cert.Notice
+				if got, want := topIssuer(t, cert), certificates(t, b.ca.IssuerRootsPEM())[1].Subject.CommonName; got != want {
+					t.Errorf("the chain leads to %s, want %s", got, want)
+				}
+			}
+			if !strings.Contains(said, tt.wordsOfThat) || b.count("cert") != tt.downloads {
+				t.Errorf("it says %q after %d downloads; want %q after %d", said, b.count("cert"), tt.wordsOfThat, tt.downloads)
+			}
+		})
+	}
+}

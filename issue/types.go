@@ -91,7 +91,7 @@ type Certificate struct {
 	CertPEM  []byte // the leaf
 	ChainPEM []byte // the intermediates, leaf's issuer first; may be empty
 	CleanUp  error  // what a Solver could not remove after use; nil if all is gone
-	Notice   string // why the chain is not the one that Request.Chain asked for; empty if it is
+	Notice   string // why the chain is not the one that Request.Chain asked for, or not the CA's first; empty if it is
 }
 
 // A Step is progress of one target, for terminals and logs.

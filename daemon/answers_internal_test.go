@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"certd/acme"
 	"certd/config"
+	"certd/hooks"
 	"certd/plan"
 	"certd/state"
 )
@@ -89,5 +92,25 @@ func TestWaitingIsLoggedWithItsClass(t *testing.T) {
 	p.logReport(t.Context())
 	if !strings.Contains(out.String(), "class=operator") {
 		t.Errorf("the log says %s, want class=operator", &out)
+	}
+}
+
+// TestPendingByHook: events that wait are those of a hook with a name, whoever
+// runs the hooks.
+func TestPendingByHook(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "mail"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	v := &View{Snapshot: &state.Snapshot{Pending: []state.Event{{ID: "1"}}}}
+	for name, runner := range map[string]HookRunner{
+		"here":                    &hooks.Runner{Dirs: []string{dir}},
+		"in a pass of the daemon": livelyHooks{HookRunner: &hooks.Runner{Dirs: []string{dir}}},
+		"by another process":      livelyHooks{HookRunner: &hooks.Remote{Dirs: []string{dir}}},
+	} {
+		if got := v.pendingByHook(runner); len(got) != 1 || got["mail"] != 1 {
+			t.Errorf("hooks run %s: %v, want 1 for mail", name, got)
+		}
 	}
 }

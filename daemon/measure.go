@@ -14,7 +14,6 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"certd/config"
-	"certd/hooks"
 	"certd/metrics"
 	"certd/state"
 )
@@ -161,10 +160,7 @@ func (v *View) targetStates(names []NameStatus) map[string]State {
 // those of "other".
 func (v *View) pendingByHook(runner HookRunner) map[string]int {
 	out := make(map[string]int)
-	var all []hooks.Hook
-	if lister, ok := runner.(interface{ List() ([]hooks.Hook, error) }); ok {
-		all, _ = lister.List() // refused directories are the passes' to report
-	}
+	all, _ := listHooks(runner)
 	for _, h := range all {
 		out[filepath.Base(h.Path)] = 0
 	}

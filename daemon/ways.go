@@ -122,18 +122,14 @@ const (
 
 // dnsHooks looks through the hooks of runner.
 func dnsHooks(runner HookRunner) taker {
-	if lively, ok := runner.(livelyHooks); ok {
-		runner = lively.HookRunner
-	}
 	if runner == nil {
 		return nobody
 	}
-	lister, ok := runner.(interface{ List() ([]hooks.Hook, error) })
+	all, ok := listHooks(runner)
 	if !ok {
 		return maybe
 	}
 	found := nobody
-	all, _ := lister.List() // what is refused is told when they are run
 	for _, h := range all {
 		switch {
 		case h.Refused != "" || h.Managed:
@@ -144,6 +140,18 @@ func dnsHooks(runner HookRunner) taker {
 		}
 	}
 	return found
+}
+
+// listHooks are the hooks of runner; ok is false if it cannot name them.
+func listHooks(runner HookRunner) (all []hooks.Hook, ok bool) {
+	if lively, wrapped := runner.(livelyHooks); wrapped {
+		runner = lively.HookRunner
+	}
+	lister, ok := runner.(interface{ List() ([]hooks.Hook, error) })
+	if ok {
+		all, _ = lister.List() // what is refused is told when they are run
+	}
+	return all, ok
 }
 
 // of returns those of w that can prove name.

@@ -23,7 +23,12 @@ import (
 type Remote struct {
 	Socket  string        // path of a unix socket
 	Timeout time.Duration // of one event, all hooks together; zero means 1 hour
+	Dirs    []string      // the hook directories of the other process, for List; only to be looked at
 }
+
+// List is Runner.List as this process sees it: the other one, which may see more
+// or refuse less, vets the hooks for itself.
+func (r *Remote) List() ([]Hook, error) { return (&Runner{Dirs: r.Dirs}).List() }
 
 // The two ends exchange four lines of JSON: the event, the hooks there are,
 // those among them to pass over, and what the others said.

@@ -39,7 +39,7 @@ Under systemd it uses Type=notify, WatchdogSec= and sockets named http, proxy, s
 				return err
 			}
 			if hooksSocket != "" {
-				options.Hooks = &hooks.Remote{Socket: hooksSocket}
+				options.Hooks = &hooks.Remote{Socket: hooksSocket, Dirs: a.hookDirs}
 			}
 			hup := make(chan os.Signal, 1)
 			signal.Notify(hup, syscall.SIGHUP)

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/miekg/dns"
@@ -9,31 +10,45 @@ import (
 
 const dnssecTime = 5 * time.Second // of one question
 
-// checkDNSSEC asks the resolver for a name with and without validation: what it
-// only gives without is bogus, and CAs, which validate, do not get it.
+// Remedy and text of a zone whose signatures are not valid.
+const (
+	bogusText   = "bogus: the resolver %s has an answer, and refuses it because its signatures are not valid; CAs do so as well"
+	bogusRemedy = "sign the zone again, or correct the DS records at its parent; until then no CA issues"
+)
+
+// checkDNSSEC looks whether CAs, which validate, get an answer about a name.
 func (r *run) checkDNSSEC(ctx context.Context, s subject, add func(string, Result, string, string)) {
 	const check = "dnssec"
+	switch signed, bogus := r.signatures(ctx, s.base()); {
+	case bogus != "":
+		add(check, Failure, fmt.Sprintf(bogusText, bogus), bogusRemedy)
+	case signed:
+		add(check, OK, "the zone is signed, and the resolver finds it valid", "")
+	}
+}
+
+// signatures asks the resolver for a name with and without validation: what it
+// only gives without is bogus, and the resolver is named.
+func (r *run) signatures(ctx context.Context, name string) (valid bool, bogus string) {
 	servers, err := r.resolvers()
 	if err != nil {
-		return // checkCAA tells it
+		return false, "" // checkCAA tells it
 	}
 	for _, server := range servers {
-		m, err := validated(ctx, server, s.base(), false)
+		m, err := validated(ctx, server, name, false)
 		if err != nil {
 			continue
 		}
-		switch {
-		case m.Rcode == dns.RcodeServerFailure:
-			bare, err := validated(ctx, server, s.base(), true)
-			if err == nil && (bare.Rcode == dns.RcodeSuccess || bare.Rcode == dns.RcodeNameError) {
-				add(check, Failure, "bogus: the resolver "+server+" has an answer, and refuses it because its signatures are not valid; CAs do so as well",
-					"sign the zone again, or correct the DS records at its parent; until then no CA issues")
-			}
-		case m.AuthenticatedData:
-			add(check, OK, "the zone is signed, and the resolver finds it valid", "")
+		if m.Rcode != dns.RcodeServerFailure {
+			return m.AuthenticatedData, ""
 		}
-		return
+		bare, err := validated(ctx, server, name, true)
+		if err == nil && (bare.Rcode == dns.RcodeSuccess || bare.Rcode == dns.RcodeNameError) {
+			return false, server
+		}
+		return false, ""
 	}
+	return false, ""
 }
 
 // validated asks for an address; bare asks a validating resolver not to validate

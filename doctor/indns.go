@@ -118,6 +118,10 @@ func (r *run) delegation(ctx context.Context, s subject, add func(string, Result
 	case err != nil && r.dns.NoWait:
 		return true
 	case err != nil:
+		if _, bogus := r.signatures(ctx, name); bogus != "" { // where its aliases lead, perhaps
+			add(check, Failure, name+" is "+fmt.Sprintf(bogusText, bogus), bogusRemedy)
+			return false
+		}
 		add(check, Failure, oneLine(err), "mend the zone, or where this machine cannot ask its name servers set challenge.dns-check in conf/certd.yaml")
 		return false
 	case delegate != "" && end != delegate:

@@ -43,8 +43,11 @@ func (z *zone) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	soa, _ := dns.NewRR("example.test. 1 SOA ns.example.test. hostmaster.example.test. 1 1 1 1 1")
 	m.AuthenticatedData = z.signed != "" && strings.HasSuffix(name, z.signed)
 	alias, isAlias := z.aliases[name]
+	refused := func(name string) bool {
+		return z.bogus != "" && strings.HasSuffix(name, z.bogus) && !q.CheckingDisabled
+	}
 	switch qtype := q.Question[0].Qtype; {
-	case z.bogus != "" && strings.HasSuffix(name, z.bogus) && !q.CheckingDisabled:
+	case refused(name), refused(alias) && qtype != dns.TypeCNAME:
 		m.Rcode = dns.RcodeServerFailure
 	case isAlias:
 		line("%s 1 CNAME %s", name, alias)
@@ -160,6 +163,15 @@ func TestDNSSEC(t *testing.T) {
 			t.Errorf("a zone without signatures: %+v", f)
 		}
 	}
+}
+
+// Nor do CAs get a record that is an alias for one in such a zone.
+func TestDNSSECOfAlias(t *testing.T) {
+	t.Parallel()
+	z := &zone{bogus: "elsewhere.", aliases: map[string]string{"_acme-challenge.web.example.test.": "x7.elsewhere."}}
+	b, runner := hookBench(t, z, "exit 42")
+	b.write("conf/target", "request: {challenge: {method: dns}}\n")
+	b.want(examine(t, b, runner, "web.example.test"), "delegation", doctor.Failure, "_acme-challenge.web.example.test is bogus")
 }
 
 // The record that stays is printed with the account that is there, and checked;

@@ -190,6 +190,16 @@ func (c *Certificate) expired(now time.Time) bool {
 	return !c.NotAfter.IsZero() && c.NotAfter.Before(now)
 }
 
+// made is when the certificate came to be, as far as that is known.
+func (c *Certificate) made() time.Time {
+	if c.Created.IsZero() {
+		return c.NotBefore
+	}
+	return c.Created
+}
+
+func (c *Certificate) key() string { return strings.Join(c.Names, " ") }
+
 // gone reports whether a target is known not to be there.
 func (c Culling) gone(target string) bool {
 	return c.Targets != nil && !slices.Contains(c.Targets, target)
@@ -216,14 +226,23 @@ func (c Culling) notes(snap *Snapshot) []Culled {
 }
 
 // certificates lists those of no use to anybody. One whose revocation the CA has
-// not confirmed is still of use for that.
+// not confirmed is still of use for that; and one that was revoked tells that what
+// serves in its place is to be replaced, until it is.
 func (c Culling) certificates(snap *Snapshot, needed map[string]bool) []Culled {
+	serving := make(map[string]time.Time) // by names: when the newest good certificate was made that live/ links to
+	for _, id := range snap.Live {
+		if cert := snap.Certificates[id]; cert != nil && !cert.expired(c.Now) && cert.made().After(serving[cert.key()]) {
+			serving[cert.key()] = cert.made()
+		}
+	}
 	var certs []Culled
 	for id, cert := range snap.Certificates {
+		since, served := serving[cert.key()]
 		switch {
 		case needed[id]:
 		case cert.expired(c.Now):
 			certs = append(certs, Culled{"certs/" + id, "a certificate that expired " + cert.NotAfter.Format(time.DateOnly), cullCertificate})
+		case cert.Revoked && served && !cert.SetAside && cert.made().After(since):
 		case cert.Revoked && !cert.RevokePending:
 			certs = append(certs, Culled{"certs/" + id, "a certificate that was revoked", cullCertificate})
 		}

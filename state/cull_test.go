@@ -223,6 +223,43 @@ func TestCullKeepsWhatIsToBeRevoked(t *testing.T) {
 	}
 }
 
+// TestCullKeepsWhatWasRevoked until what serves in its place is a newer one.
+func TestCullKeepsWhatWasRevoked(t *testing.T) {
+	t.Parallel()
+	s, ca := lockedStore(t), newTestCA(t)
+	var ids []string
+	for i := range 3 {
+		ids = append(ids, published(t, s, ca, fmt.Sprintf("https://ca.example/%d", i), day(80+i), "a.example.com"))
+	}
+	older, revoked, newer := ids[0], ids[1], ids[2]
+	if err := errors.Join(s.MarkRevoke(revoked, "superseded"), s.MarkRevoked(revoked, "superseded")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		live, what string
+		now        int
+		want       []string
+	}{
+		{older, "the one before it", 0, nil},
+		{older, "the one before it, which has expired", 81, []string{"certs/" + revoked}},
+		{newer, "another", 0, []string{"certs/" + revoked}},
+	} {
+		if err := s.Link("a.example.com", tt.live); err != nil {
+			t.Fatal(err)
+		}
+		got, err := culled(s, Culling{Now: day(tt.now), DryRun: true})
+		if slices.Contains(got, "certs/"+revoked) != (tt.want != nil) || err != nil {
+			t.Errorf("with %s live: %q (%v), want %q", tt.what, got, err, tt.want)
+		}
+	}
+	if err := errors.Join(s.Link("a.example.com", older), s.SetAside(revoked, true)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := culled(s, Culling{Now: day(0)}); err != nil || !slices.Equal(got, []string{"certs/" + revoked}) {
+		t.Errorf("set aside by a rollback: %q (%v), want the revoked one", got, err)
+	}
+}
+
 // TestCullNeedsTheLock, and a directory; listing needs neither.
 func TestCullNeedsTheLock(t *testing.T) {
 	t.Parallel()

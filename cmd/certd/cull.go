@@ -22,7 +22,8 @@ func (a *app) cullCommand() *cobra.Command {
               certificate has expired; with --unwanted at once. A server whose
               configuration still names such a link fails at its next reload.
   certs/      certificates that have expired or were revoked, unless live/ or an
-              open order refers to them
+              open order refers to them, or one that was revoked has no
+              successor yet
   keys/       keys older than 30 days that no certificate, order or target uses
   accounts/   account keys that were replaced, accounts that were deactivated
   orders/ attempts/ staged/ renewal/   notes on what is gone

@@ -30,7 +30,7 @@ func OpenAccount(ctx context.Context, o Options, ca config.CA) (*CAAccount, erro
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &pass{Options: o, view: &View{Settings: &config.Settings{}, Targets: &config.Targets{}, Snapshot: &state.Snapshot{}}}
+	p := &pass{Options: o, shift: newShift(), view: &View{Settings: &config.Settings{}, Targets: &config.Targets{}, Snapshot: &state.Snapshot{}}}
 	c := newClients(p)
 	account, err := o.Store.Account(ca.Directory)
 	if err == nil {

@@ -24,11 +24,12 @@ func (p *pass) saveSuccess(a plan.Action, client *caClient) error {
 	return nil
 }
 
-// saveFailure counts a failed attempt and sets when the next may start. That the
-// pass was interrupted is no failure of the target: the next one simply goes on.
-func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
+// saveFailure counts a failed attempt, and sets and returns when the next may start.
+// That the pass was interrupted is no failure of the target: the next one simply
+// goes on.
+func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) (next time.Time) {
 	if ctx.Err() != nil {
-		return
+		return time.Time{}
 	}
 	now := time.Now()
 	digest := p.targets[a.Target].Digest()
@@ -58,6 +59,7 @@ func (p *pass) saveFailure(ctx context.Context, a plan.Action, cause error) {
 		p.Log.Error("the CA has paused a name until somebody acts", "target", a.Target, "unpause", at.Paused)
 		p.raise(state.Event{Event: "paused", Names: a.Names, Detail: at.Paused})
 	}
+	return next
 }
 
 // pausedBy says how to undo that a CA has paused a name, if it has: by what it
@@ -90,23 +92,22 @@ func (p *pass) failedChallenges(target, failed string) []string {
 // failure of the same names is brought up to date instead.
 func (p *pass) raise(e state.Event) {
 	e.Created = time.Now().UTC()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	pending := p.view.Snapshot.Pending
-	i := slices.IndexFunc(pending, func(old state.Event) bool {
-		return e.Event == "failed" && old.Event == e.Event && slices.Equal(old.Names, e.Names)
+	p.shift.mu.Lock()
+	defer p.shift.mu.Unlock()
+	i := slices.IndexFunc(p.pending, func(old undelivered) bool {
+		return e.Event == "failed" && old.event.Event == e.Event && slices.Equal(old.event.Names, e.Names)
 	})
 	if i >= 0 {
-		e.ID, e.Created = pending[i].ID, pending[i].Created
+		e.ID, e.Created = p.pending[i].event.ID, p.pending[i].event.Created
 	}
 	saved, err := p.Store.SaveEvent(e)
 	switch {
 	case err != nil:
-		p.report.Other = append(p.report.Other, fmt.Errorf("journal event %s: %w", e.Event, err))
+		p.other(fmt.Errorf("journal event %s: %w", e.Event, err))
 	case i >= 0:
-		pending[i] = saved
+		p.pending[i] = undelivered{event: saved}
 	default:
-		p.view.Snapshot.Pending = append(pending, saved)
+		p.addPending(saved)
 	}
 }
 

@@ -30,21 +30,9 @@ type caClient struct {
 	directory string
 	accountID string         // state's
 	kid       string         // account URL
-	slots     chan struct{}  // one for each order that may be open at once
+	slots     *gate          // of orders that may be open at once
 	anchors   *x509.CertPool // of ca-bundle; nil without one
 }
-
-// acquire waits until another order may be open at the CA.
-func (c *caClient) acquire(ctx context.Context) error {
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (c *caClient) release() { <-c.slots }
 
 func newClients(p *pass) *clients {
 	return &clients{p: p, byCA: make(map[string]func() (*caClient, error))}
@@ -114,7 +102,7 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 		anchors.AppendCertsFromPEM(bundle)
 	}
 	return &caClient{Client: client, name: ca.Name, directory: ca.Directory, accountID: account.ID, kid: account.URL,
-		anchors: anchors, slots: make(chan struct{}, max(1, c.p.view.Settings.Parallel))}, nil
+		anchors: anchors, slots: c.p.gate(ca.Directory, c.p.view.Settings.Parallel)}, nil
 }
 
 // account finds the CA's account for a key that is on disk without its URL (as

@@ -55,6 +55,9 @@ type Options struct {
 	// comes before the next run by the schedule is renewed now (RFC 9773 §4.2).
 	OneShot bool
 
+	crew *crew // of the passes that this one may overlap with; nil means that there are none
+	run  *run  // hears when something is due while the pass is at its targets; nil means nobody
+
 	RequestTimeout time.Duration // of one HTTP request to a CA; zero means 60 s
 	OrderTimeout   time.Duration // of one issuance; zero means 15 min
 }
@@ -93,6 +96,8 @@ type View struct {
 	LimitsLost error
 	// Mistakes are those of conf/ for which the fallback is in use.
 	Mistakes []error
+	busy     map[string]bool // targets, by file, to leave to passes that are at them
+	again    bool            // one of them may be left alone by now
 	// Stopped says that nothing is done until the mistakes are mended: there was
 	// nothing to fall back on but what certd does without conf/.
 	Stopped bool
@@ -209,7 +214,7 @@ func (v *View) Plan(selected func(*config.Target) bool, force bool) []plan.Actio
 }
 
 func (v *View) input(selected func(*config.Target) bool, force bool) plan.Input {
-	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot, Limits: v.Limits, NextRun: v.NextRun}
+	in := plan.Input{Now: v.Now, Targets: v.Targets.Targets, Unread: v.Targets.Unread, Settings: v.Settings, State: v.Snapshot, Limits: v.Limits, NextRun: v.NextRun, Busy: v.busy}
 	if v.Stopped {
 		in.Stopped = "nothing is done until conf/ is mended"
 	}

@@ -20,6 +20,7 @@ const (
 	patience     = 10 * time.Second // for more publications, so that servers reload once for many
 	lastDelivery = 2 * time.Second  // for hooks, after an interruption
 	allHooks     = 15 * time.Minute // for all deliveries of a pass
+	stillTime    = 30 * time.Second // for which live links stay as they are while servers reload
 )
 
 // startCourier delivers publications while other targets are still worked on, so
@@ -30,7 +31,7 @@ func (p *pass) startCourier(ctx context.Context) (stop func()) {
 	var courier sync.WaitGroup
 	courier.Go(func() {
 		for p.settled(ctx, idle) {
-			p.deliverUnhurried(ctx)
+			p.deliverInTurn(ctx, updates)
 		}
 	})
 	return func() { close(idle); courier.Wait(); cancel() }
@@ -68,21 +69,65 @@ func (p *pass) settled(ctx context.Context, idle <-chan struct{}) bool {
 	}
 }
 
+// A delivery says which events are to be delivered.
+type delivery int
+
+const (
+	nothing delivery = iota
+	updates          // of what was published
+	everything
+)
+
 // deliver runs the hooks for every journaled event, also for those that earlier
 // passes could not deliver: a pass that somebody asked for does not wait for
 // their NextAttempt, which is when the daemon starts one by itself. An
 // interrupted pass still tells the servers what it has published.
 func (p *pass) deliver(ctx context.Context) {
-	interrupted := ctx.Err() != nil
+	if ctx.Err() == nil {
+		p.deliverInTurn(ctx, everything)
+		return
+	}
+	p.deliverInTurn(ctx, updates)
+	left := p.take(func(state.Event) bool { return true })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.Pending += len(left)
+}
+
+// deliverInTurn delivers unless another pass is at that: then it leaves that to it,
+// so that a hook sees one event after the other, and a slow one keeps no pass.
+func (p *pass) deliverInTurn(ctx context.Context, what delivery) {
+	p.shift.mu.Lock()
+	defer p.shift.mu.Unlock()
+	p.wanted = max(p.wanted, what)
+	if p.courier {
+		return
+	}
+	p.courier = true
+	defer func() { p.courier = false }()
+	for p.wanted > nothing {
+		what, p.wanted = p.wanted, nothing
+		p.unlocked(func() { p.deliverNow(ctx, what) })
+	}
+}
+
+// unlocked calls do without the lock that the caller holds, also if do panics.
+func (s *shift) unlocked(do func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	do()
+}
+
+func (p *pass) deliverNow(ctx context.Context, what delivery) {
 	ctx, cancel := unhurried(ctx)
 	defer cancel()
 	p.deliverUpdates(ctx)
-	for _, e := range p.take(func(state.Event) bool { return !interrupted }) {
+	if what == updates {
+		return
+	}
+	for _, e := range p.take(func(state.Event) bool { return true }) {
 		p.deliverGroup(ctx, []state.Event{e})
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.report.Pending += len(p.view.Snapshot.Pending)
 }
 
 // unhurried returns a context for hooks: it lasts allHooks, and lastDelivery more
@@ -93,35 +138,33 @@ func unhurried(ctx context.Context) (context.Context, context.CancelFunc) {
 	return lasting, func() { stop(); cancel() }
 }
 
-func (p *pass) deliverUnhurried(ctx context.Context) {
-	ctx, cancel := unhurried(ctx)
-	defer cancel()
-	p.deliverUpdates(ctx)
-}
-
 // deliverUpdates tells the servers of all publications at once. No link moves
-// meanwhile: a server must not find a certificate changing under its reload.
+// meanwhile: a server must not find a certificate changing under its reload. But a
+// hook that hangs keeps nobody from publishing.
 func (p *pass) deliverUpdates(ctx context.Context) {
 	events := p.take(func(e state.Event) bool { return e.Event == "live-updated" })
 	if len(events) == 0 {
 		return
 	}
 	p.swap.Lock()
-	defer p.swap.Unlock()
+	moveOn := sync.OnceFunc(p.swap.Unlock)
+	defer moveOn()
+	defer time.AfterFunc(stillTime, moveOn).Stop()
 	for _, group := range groupByDone(events) {
 		p.deliverGroup(ctx, group)
 	}
 }
 
-// take removes the events that match from those of the pass. Each is delivered
-// at most once in a pass; in pending/ it stays until every hook has it.
+// take removes the events that match from those of the shift, but for those that
+// this pass has tried: each is delivered at most once in a pass. In pending/ it
+// stays until every hook has it.
 func (p *pass) take(match func(state.Event) bool) []state.Event {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.shift.mu.Lock()
+	defer p.shift.mu.Unlock()
 	var taken []state.Event
-	p.view.Snapshot.Pending = slices.DeleteFunc(p.view.Snapshot.Pending, func(e state.Event) bool {
-		if match(e) {
-			taken = append(taken, e)
+	p.pending = slices.DeleteFunc(p.pending, func(e undelivered) bool {
+		if e.tried != p && match(e.event) {
+			taken = append(taken, e.event)
 			return true
 		}
 		return false
@@ -241,6 +284,10 @@ func (p *pass) postpone(e state.Event, done []string, failed error) {
 	if _, err := p.Store.SaveEvent(e); err != nil {
 		p.other(fmt.Errorf("keep undelivered event %s: %w", e.ID, err))
 	}
+	p.shift.mu.Lock()
+	p.pending = append(p.pending, undelivered{e, p})
+	p.shift.mu.Unlock()
+	p.run.wake(e.NextAttempt)
 }
 
 func lines(names []string) string {

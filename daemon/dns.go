@@ -85,6 +85,9 @@ func (s *solvers) dns01(t *config.Target) *challenge.DNS01 {
 // sweepRecords begins to remove DNS records that earlier runs left behind. The
 // function it returns waits for the end of that.
 func (p *pass) sweepRecords(ctx context.Context) (join func()) {
+	if !p.lonely() { // what is journaled may be in use
+		return func() {}
+	}
 	records, err := p.Store.Records()
 	if err != nil {
 		p.other(err)

@@ -52,10 +52,7 @@ func (p *pass) warnOf(c *state.Certificate, names []string, why string) {
 	// An ID that a run which was cut off before its mark would choose again.
 	id := since.Format("20060102T150405.000000Z") + "-expiring-" + c.ID[:8]
 	detail := acme.Sanitize(fmt.Sprintf("%s, NotAfter %s; %s", stage.Say(), c.NotAfter.UTC().Format(time.RFC3339), why))
-	p.mu.Lock()
-	known := slices.ContainsFunc(p.view.Snapshot.Pending, func(e state.Event) bool { return e.ID == id })
-	p.mu.Unlock()
-	if !known {
+	if !p.isPending(id) {
 		p.Log.Warn("certificate expiring", "names", names, "stage", string(stage), "not_after", c.NotAfter.UTC(), "why", acme.Sanitize(why))
 		p.raise(state.Event{ID: id, Event: "expiring", Names: names, Detail: detail})
 	}

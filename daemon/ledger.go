@@ -30,7 +30,7 @@ func isHeld(err error) bool {
 	return ok
 }
 
-// A ledger keeps the book of limits during a pass, and on disk.
+// A ledger keeps the book of limits during a shift, and on disk.
 type ledger struct {
 	store  *state.Store
 	forced bool // somebody forces this pass: broken CAs are tried
@@ -67,6 +67,10 @@ func newLedger(o Options, view *View) *ledger {
 // trialTime is about how long a target may take to find out whether a CA works.
 const trialTime = 15 * time.Minute
 
+// trialLook is how often a target that waits for what comes of a trial looks whether
+// it still has time to.
+const trialLook = time.Minute
+
 // enter returns once the CA may be asked, and else why it may not: it does not
 // work. After a time out of order one target tries whether it works again, and
 // the others wait for what comes of it, but for those whose certificate could expire
@@ -89,9 +93,13 @@ func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave 
 			return func() {}, nil
 		}
 		l.mu.Unlock()
+		look := time.NewTimer(trialLook)
 		select {
 		case <-running:
+		case <-look.C: // by now its certificate may be about to expire
 		case <-ctx.Done():
+		}
+		if look.Stop(); ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
@@ -139,7 +147,7 @@ func (l *ledger) judge(ctx context.Context, ca config.CA, err error) {
 
 // admit takes the tokens of a newOrder that is about to be sent, and returns once
 // they are on disk; or it says until when the target has to wait. That the book
-// cannot be kept holds up no order: close tells of it.
+// cannot be kept holds up no order: flush tells of it.
 func (l *ledger) admit(a plan.Action, ask limit.Ask) error {
 	l.mu.Lock()
 	now := time.Now()
@@ -263,8 +271,16 @@ func (l *ledger) write(entry int) error {
 	return nil
 }
 
-// close writes what has changed since.
-func (l *ledger) close() error {
+// copy is the book as it is now.
+func (l *ledger) copy() *limit.Book {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book.Prune(time.Now())
+	return l.book.Clone()
+}
+
+// flush writes what has changed since.
+func (l *ledger) flush() error {
 	l.mu.Lock()
 	last := l.entry
 	l.mu.Unlock()

@@ -22,14 +22,15 @@ type made struct {
 
 // obtain gets the certificate of an Order or Resume, publishes it, and keeps
 // what became of the attempt. If no CA may be asked now, that is no attempt, and
-// the error wraps a *heldError. ca is the nickname of the CA that was asked last.
-func (p *pass) obtain(ctx context.Context, a plan.Action) (ca string, err error) {
+// the error wraps a *heldError. ca is the nickname of the CA that was asked last,
+// next when the target is due again, as far as is known.
+func (p *pass) obtain(ctx context.Context, a plan.Action) (ca string, next time.Time, err error) {
 	got, ca, err := p.issue(ctx, a)
 	if err != nil {
 		if !heldBack(err) {
-			p.saveFailure(ctx, a, err)
+			next = p.saveFailure(ctx, a, err)
 		}
-		return ca, err
+		return ca, next, err
 	}
 	// From here on it is a success, even where something stands in the way of a
 	// live link: the next pass finds the certificate and links it.
@@ -38,7 +39,8 @@ func (p *pass) obtain(ctx context.Context, a plan.Action) (ca string, err error)
 	if closeErr := p.Store.CloseOrder(got.Open); closeErr != nil {
 		err = errors.Join(err, fmt.Errorf("forget finished order: %w", closeErr))
 	}
-	return ca, errors.Join(err, p.saveSuccess(a, got.client))
+	next = plan.RenewAt(got.Leaf.NotBefore, got.Leaf.NotAfter, p.targets[a.Target].Margin)
+	return ca, next, errors.Join(err, p.saveSuccess(a, got.client))
 }
 
 // issue asks the CAs of a for the certificate, one after the other as long as
@@ -110,10 +112,11 @@ func (p *pass) order(ctx context.Context, a plan.Action, ask limit.Ask) (*made, 
 	if err != nil {
 		return nil, err
 	}
-	if err := client.acquire(ctx); err != nil {
+	leave, err := client.slots.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer client.release()
+	defer leave()
 	issuer, err := p.issuer(p.targets[a.Target], client)
 	if err != nil {
 		return nil, err
@@ -192,7 +195,7 @@ func (p *pass) step(s issue.Step) {
 		return
 	}
 	p.mu.Lock()
-	progress := Progress{Done: p.done, Total: p.total, Step: s}
+	progress := Progress{Done: p.finished, Total: p.total, Step: s}
 	p.mu.Unlock()
 	p.Progress(progress)
 }

@@ -47,9 +47,11 @@ func (p *pass) publish(names []string, certID, detail string) error {
 
 // tellPublished puts what was published into the report and wakes the courier.
 func (p *pass) tellPublished(event state.Event) {
+	p.shift.mu.Lock()
+	p.addPending(event)
+	p.shift.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.view.Snapshot.Pending = append(p.view.Snapshot.Pending, event)
 	p.report.Updated = append(p.report.Updated, event.Names...)
 	p.report.Broken = slices.DeleteFunc(p.report.Broken, func(b state.Broken) bool { return slices.Contains(event.Names, b.Live) })
 	select {
@@ -61,6 +63,8 @@ func (p *pass) tellPublished(event state.Event) {
 // claimJournaled gives journaled orders to their targets, but for the stale ones:
 // a CA may answer a new order with one of those.
 func (p *pass) claimJournaled(stale []acme.OpenOrder) {
+	p.shift.mu.Lock()
+	defer p.shift.mu.Unlock()
 	for _, open := range p.view.Snapshot.Orders {
 		if !slices.ContainsFunc(stale, func(s acme.OpenOrder) bool { return s.URL == open.URL }) {
 			p.claims[open.URL] = open.Target
@@ -68,31 +72,25 @@ func (p *pass) claimJournaled(stale []acme.OpenOrder) {
 	}
 }
 
-// claim takes an order for a target, and reports whether it could.
-func (p *pass) claim(url, target string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if owner, ok := p.claims[url]; ok {
-		return owner == target
-	}
-	p.claims[url] = target
-	return true
-}
-
 // giveUpStale ends journaled orders that nothing wants any more, and forgets
 // those that were finished but for the journal. It comes last and has a deadline
-// of its own, since nobody waits for it: what it does not get to stays journaled.
+// of its own, since nobody waits for it: what it does not get to stays journaled. So
+// does everything while another pass is at a target, which may need what the CA
+// still has of such an order.
 func (p *pass) giveUpStale(ctx context.Context, orders []acme.OpenOrder) {
+	if len(p.atWork()) > 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for _, open := range orders {
-		if _, taken := p.claims[open.URL]; taken {
-			continue // the CA gave it to a target of this pass
-		}
 		_, over := p.view.Snapshot.Certificates[state.CertID(open.URL)]
 		over = over || (!open.Expires.IsZero() && open.Expires.Before(p.view.Now))
 		if !over && ctx.Err() != nil {
 			return
+		}
+		if !p.unclaimed(open.URL) {
+			continue // the CA gave it to a target, or another pass was here before
 		}
 		if !over && p.clients.known(open.Directory) {
 			p.Log.Info("giving up an order that is no longer wanted", "target", open.Target, "order", open.URL)

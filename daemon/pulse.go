@@ -20,12 +20,12 @@ const (
 	stalledAfter = 20 * time.Minute
 )
 
-// A pulse tells every goroutine whether the loop turns and the pass lives.
+// A pulse tells every goroutine whether the loop turns and the passes live.
 type pulse struct {
 	mu     sync.Mutex
-	turned time.Time // when the loop last turned
-	alive  time.Time // last sign of life of the running pass; zero while none runs
-	text   string    // how things are, in lines
+	turned time.Time          // when the loop last turned
+	alive  map[*run]time.Time // last sign of life of each pass that runs
+	text   string             // how things are, in lines
 }
 
 func (p *pulse) turn(text string) {
@@ -34,49 +34,54 @@ func (p *pulse) turn(text string) {
 	p.turned, p.text = time.Now(), text
 }
 
-func (p *pulse) sign() {
+func (p *pulse) sign(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.alive.IsZero() {
-		p.alive = time.Now()
+	if _, runs := p.alive[r]; runs {
+		p.alive[r] = time.Now()
 	}
 }
 
 // begin is told that a pass begins, and has it give signs of life.
-func (p *pulse) begin(o *Options) {
+func (p *pulse) begin(r *run, o *Options) {
 	p.mu.Lock()
-	p.alive = time.Now()
+	if p.alive == nil {
+		p.alive = make(map[*run]time.Time)
+	}
+	p.alive[r] = time.Now()
 	p.mu.Unlock()
 	progress, observe := o.Progress, o.Observe
 	o.Progress = func(step Progress) {
-		p.sign()
+		p.sign(r)
 		if progress != nil {
 			progress(step)
 		}
 	}
 	o.Observe = func(e acme.Exchange) {
-		p.sign()
+		p.sign(r)
 		if observe != nil {
 			observe(e)
 		}
 	}
 	if o.Hooks != nil {
-		o.Hooks = livelyHooks{o.Hooks, p}
+		o.Hooks = livelyHooks{o.Hooks, func() { p.sign(r) }}
 	}
 }
 
-func (p *pulse) end() {
+func (p *pulse) end(r *run) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.alive = time.Time{}
+	delete(p.alive, r)
 }
 
-// stalled says that the running pass has gone silent; nil if not.
+// stalled says that a pass has gone silent; nil if none has.
 func (p *pulse) stalled() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if silent := time.Since(p.alive); !p.alive.IsZero() && silent > stalledAfter {
-		return fmt.Errorf("the pass has shown no sign of life for %s", span(silent))
+	for _, alive := range p.alive {
+		if silent := time.Since(alive); silent > stalledAfter {
+			return fmt.Errorf("the pass has shown no sign of life for %s", span(silent))
+		}
 	}
 	return nil
 }
@@ -97,14 +102,14 @@ func (p *pulse) health() (text string, err error) {
 // livelyHooks gives a sign of life whenever a hook is about to run.
 type livelyHooks struct {
 	HookRunner
-	pulse *pulse
+	sign func()
 }
 
 // Run is HookRunner's.
 func (h livelyHooks) Run(ctx context.Context, ev hooks.Event, skip func(string) bool) ([]hooks.Result, error) {
-	defer h.pulse.sign()
+	defer h.sign()
 	return h.HookRunner.Run(ctx, ev, func(path string) bool {
-		h.pulse.sign()
+		h.sign()
 		return skip != nil && skip(path)
 	})
 }

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"certd/config"
 	"certd/plan"
 	"certd/state"
@@ -27,17 +25,23 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	lock, err := Lock(ctx, o.Store, o.LockWait, o.Log)
+	shift, leave, err := o.crew.enter(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Unlock()
+	defer leave()
 	counts := newCount(o)
-	defer func() { counts.finish(report, err) }()
+	defer func() {
+		shift.measuring.Lock()
+		defer shift.measuring.Unlock()
+		counts.finish(report, err)
+	}()
+	busy := shift.atWork()
 	view, err := look(o.Store, o.Fallback)
 	if err != nil {
 		return nil, err
 	}
+	shift.leaveOut(view, busy)
 	selected, err := view.Select(o.Targets)
 	if err != nil {
 		return nil, err
@@ -48,38 +52,59 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 		}
 		o.Force = true
 	}
-	p := newPass(o, view)
+	p := newPass(o, view, shift)
 	p.count = counts
 	defer p.clients.close()
 	p.narrow()
 	if o.OneShot {
 		view.NextRun = view.Now.Add(view.Interval())
 	}
-	poller := newPoller(p)
-	defer poller.close()
-	p.poller = poller
+	p.poller = newPoller(p)
+	defer p.poller.close()
+	p.work(ctx, selected)
+	return &p.report, nil
+}
+
+// work does what is due for the selected targets, and what comes with it.
+func (p *pass) work(ctx context.Context, selected func(*config.Target) bool) {
 	var left []question
-	if !o.Force { // else all is renewed, whatever the CA says
-		left = poller.before(ctx, view.input(selected, false), view.Plan(selected, false))
+	if !p.Force { // else all is renewed, whatever the CA says
+		left = p.poller.before(ctx, p.view.input(selected, false), p.view.Plan(selected, false))
 	}
-	stale := plan.Stale(view.input(selected, o.Force))
+	stale := plan.Stale(p.view.input(selected, p.Force))
 	p.claimJournaled(stale)
 	stop := p.startCourier(ctx)
 	swept := p.sweepRecords(ctx)
-	p.runAll(ctx, view.Plan(selected, o.Force))
+	p.runAll(ctx, p.view.Plan(selected, p.Force))
 	swept()
 	stop()
 	p.warnExpiring(ctx)
-	p.stage(selected)
+	tidies := p.tidies()
+	if tidies {
+		defer p.tidying.Unlock()
+		p.stage(selected)
+	}
 	p.deliver(ctx)
-	p.revokePending(ctx)
-	p.giveUpStale(ctx, stale)
-	if err := p.ledger.close(); err != nil {
+	if tidies {
+		p.revokePending(ctx)
+		p.giveUpStale(ctx, stale)
+	}
+	if err := p.ledger.flush(); err != nil {
 		p.other(err)
 	}
-	poller.after(ctx, left)
+	if tidies {
+		p.poller.after(ctx, left)
+	}
 	p.logReport(ctx)
-	return &p.report, nil
+}
+
+// tidies reports whether the pass does what is left when its targets are done: one
+// pass at a time, and none that has seen the state before another one came. It
+// holds tidying then.
+func (p *pass) tidies() bool {
+	p.shift.mu.Lock()
+	defer p.shift.mu.Unlock()
+	return p.newest == p && p.tidying.TryLock()
 }
 
 // Lock takes the lock of store, waiting at most wait, and logs for whom it waits.
@@ -96,28 +121,27 @@ func Lock(ctx context.Context, store *state.Store, wait time.Duration, log *slog
 // A pass is one run of Reconcile.
 type pass struct {
 	Options
+	*shift
 	view    *View
 	targets map[string]*config.Target // by file
 	clients *clients
 	solvers *solvers
-	ledger  *ledger
 	report  Report
 	count   *count
 	poller  *poller
 
-	swap sync.RWMutex // held for writing while servers reload: no link moves then
-
-	mu        sync.Mutex // guards the fields below, view.Snapshot.Pending and all of report but Results
-	done      int
+	mu        sync.Mutex // guards the fields below, and all of report but Results
+	finished  int
 	total     int
-	claims    map[string]string // order URL to target
-	published chan struct{}     // wakes the courier; never blocks
-	slow      map[string]bool   // hooks that ran out of time in this pass
+	published chan struct{}   // wakes the courier; never blocks
+	slow      map[string]bool // hooks that ran out of time in this pass
 }
 
-func newPass(o Options, view *View) *pass {
-	p := &pass{Options: o, view: view, targets: make(map[string]*config.Target), claims: make(map[string]string),
+// newPass begins a pass of a shift that it has entered.
+func newPass(o Options, view *View, s *shift) *pass {
+	p := &pass{Options: o, shift: s, view: view, targets: make(map[string]*config.Target),
 		published: make(chan struct{}, 1), slow: make(map[string]bool)}
+	s.join(p)
 	for _, t := range view.Targets.Targets {
 		p.targets[t.File] = t
 	}
@@ -131,7 +155,6 @@ func newPass(o Options, view *View) *pass {
 	}
 	p.clients = newClients(p)
 	p.solvers = newSolvers(p)
-	p.ledger = newLedger(o, view)
 	return p
 }
 
@@ -151,17 +174,18 @@ func (p *pass) narrow() {
 // holds up nobody else's targets. Targets are independent: none is cancelled
 // because another failed.
 func (p *pass) runAll(ctx context.Context, actions []plan.Action) {
-	defer p.solvers.close()
 	p.report.Results = make([]Result, len(actions))
 	byCA := make(map[string][]int) // directory to indexes
 	for i, a := range actions {
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			p.total++
 			byCA[a.CA] = append(byCA[a.CA], i)
+			p.shift.begin(p.targets[a.Target])
 			continue
 		}
 		p.report.Results[i] = p.contain(ctx, a)
 	}
+	p.run.working(p.upcoming(actions))
 	var cas sync.WaitGroup
 	for _, indexes := range byCA {
 		cas.Go(func() { p.runCA(ctx, actions, indexes) })
@@ -186,17 +210,18 @@ func (p *pass) runCA(ctx context.Context, actions []plan.Action, indexes []int) 
 		}
 		byNames[names] = append(byNames[names], i)
 	}
-	var g errgroup.Group // no WithContext: certificates are independent
-	g.SetLimit(max(1, p.view.Settings.Parallel))
+	var workers sync.WaitGroup
+	g := newGate(p.view.Settings.Parallel)
 	for _, names := range groups {
-		g.Go(func() error {
+		leave, _ := g.enter(ctx) // an interrupted pass asks each target to end at once
+		workers.Go(func() {
+			defer leave()
 			for _, i := range byNames[names] {
 				p.report.Results[i] = p.contain(ctx, actions[i])
 			}
-			return nil
 		})
 	}
-	_ = g.Wait() // always nil: every failure is in its Result
+	workers.Wait()
 }
 
 // contain runs one action; a panic in it is that target's failure only.
@@ -206,7 +231,7 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 		if v := recover(); v != nil {
 			p.Log.Error("panic contained", "target", a.Target, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			res = Result{Action: a, Outcome: Failed, Err: fmt.Errorf("internal error: %v", v)}
-			p.saveFailure(ctx, a, res.Err)
+			res.next = p.saveFailure(ctx, a, res.Err)
 		}
 		if a.Kind == plan.Order || a.Kind == plan.Resume {
 			res.Took = time.Since(start)
@@ -214,8 +239,9 @@ func (p *pass) contain(ctx context.Context, a plan.Action) (res Result) {
 				p.count.issued(ctx, cmp.Or(res.CA, p.view.nickname(a.CA)), a, res)
 			}
 			p.mu.Lock()
-			p.done++
+			p.finished++
 			p.mu.Unlock()
+			p.release(a, res)
 		}
 	}()
 	return p.act(ctx, a)
@@ -231,7 +257,7 @@ func (p *pass) act(ctx context.Context, a plan.Action) Result {
 	switch a.Kind {
 	case plan.Order, plan.Resume:
 		var err error
-		res.CA, err = p.obtain(ctx, a)
+		res.CA, res.next, err = p.obtain(ctx, a)
 		if err != nil && heldBack(err) && ctx.Err() == nil {
 			return p.wait(res, err)
 		}
@@ -262,6 +288,20 @@ func (p *pass) wait(res Result, held error) Result {
 	res.Action.Reason += "; " + tell(held)
 	p.count.limited(res.CA, res.Action)
 	return res
+}
+
+// release ends that the target of a is busy, and tells when it is due again. In
+// this order: who looks at the state before must hear of it afterwards.
+func (p *pass) release(a plan.Action, res Result) {
+	if p.shift.done(a.Target) {
+		p.run.wake(time.Now())
+	}
+	switch {
+	case res.Outcome == Waiting:
+		p.run.wake(res.Action.At)
+	case !res.next.IsZero():
+		p.run.wake(res.next)
+	}
 }
 
 func (p *pass) other(err error) {

@@ -25,7 +25,7 @@ func Register(ctx context.Context, o Options, ca config.CA) (Registered, error) 
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	p := &pass{Options: o, view: &View{Settings: &config.Settings{}, Targets: &config.Targets{}, Snapshot: &state.Snapshot{}}}
+	p := &pass{Options: o, shift: newShift(), view: &View{Settings: &config.Settings{}, Targets: &config.Targets{}, Snapshot: &state.Snapshot{}}}
 	p.clients = newClients(p)
 	client, err := p.clients.connect(ctx, ca)
 	if err != nil {

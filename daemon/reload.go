@@ -216,7 +216,7 @@ func (l *loop) reload(ctx context.Context) {
 		next, err = l.build(ctx, view.Settings, 0)
 	}
 	if l.reloadErr = firstLine(err); err != nil {
-		l.retry = l.running != "" && errors.Is(err, syscall.EADDRINUSE)
+		l.retry = len(l.runs) > 0 && errors.Is(err, syscall.EADDRINUSE)
 		l.Log.Error("not reloaded, the configuration read before stays in force", "err", err.Error())
 		return
 	}

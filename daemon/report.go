@@ -27,6 +27,8 @@ type Result struct {
 	Err     error         // of Failed; for Waiting the error that it waits after, if any
 	Took    time.Duration // zero if there was nothing to do
 	CA      string        // nickname of the CA that was asked last; empty if none was
+
+	next time.Time // when the target is due again, as far as is known; zero if that has to be planned
 }
 
 // failed reports whether what is wanted is not true. A renewal that a limit of the

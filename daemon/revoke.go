@@ -47,7 +47,7 @@ func Revoke(ctx context.Context, o Options, certID string, reason acme.Reason) (
 			return nil, err
 		}
 	}
-	p := newPass(o, view)
+	p := newPass(o, view, newShift())
 	defer p.clients.close()
 	if err := p.revoke(ctx, c, reason); err != nil {
 		if refused(err) && !was.Revoked {

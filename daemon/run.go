@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -135,19 +136,23 @@ type loop struct {
 	reloadErr error // why conf/ could not be reloaded; nil after a good one
 	retry     bool  // reload again after the pass: it may hold a port
 
-	ticks   chan chan<- struct{} // from the cron schedule; the inner one is closed when its pass is done
-	done    chan outcome         // from the pass
-	asked   string               // trigger of the next pass; empty without
-	running string               // trigger of the running pass; empty while none runs
-	begun   time.Time            // start of the running pass
-	ended   time.Time            // end of the last pass
-	waiter  chan<- struct{}      // of the cron job that asked for the running pass
-	next    time.Time            // the exact wake-up; zero without
-	facts   facts                // after the last pass
+	ticks  chan chan<- struct{} // from the cron schedule; the inner one is closed when its pass is done
+	done   chan outcome         // from the passes
+	asked  string               // trigger of the next pass; empty without
+	waiter chan<- struct{}      // of the cron job that asked for it
+	runs   []*run               // the passes at work, the newest last
+	crew   crew                 // what they are to each other
+	newest *run                 // the pass that began last
+	looked time.Time            // when it did, or when a pass ended since
+	ended  time.Time            // end of the last pass
+	next   time.Time            // the exact wake-up as planned after it; zero without
+	facts  facts                // likewise
 }
 
 // An outcome is how a pass ended, and how things stand after it.
 type outcome struct {
+	run    *run
+	at     time.Time // when it was over, before anything was looked at
 	report *Report
 	err    error // it did not run
 	view   *View // nil with lookErr
@@ -164,7 +169,7 @@ func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
 		pulse:      &pulse{turned: time.Now(), text: "starting"}, // it may be asked before the first turn
 		notifier:   newNotifier(o.Log),
 		ticks:      make(chan chan<- struct{}),
-		done:       make(chan outcome, 1),
+		done:       make(chan outcome, maxRuns),
 		asked:      "startup",
 	}
 	l.responder.Dirs = []string{cmp.Or(o.Webroot, challenge.StandardWebroot)}
@@ -178,7 +183,7 @@ func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
 
 // run turns the loop until ctx is done.
 func (l *loop) run(ctx context.Context) error {
-	l.ended = time.Now()
+	l.looked = time.Now()
 	l.notifier.ready()
 	for ctx.Err() == nil {
 		l.turn(ctx)
@@ -205,10 +210,11 @@ func (l *loop) turn(ctx context.Context) {
 	if l.watcher != nil && l.watcher.changed(now) {
 		l.ask("watch")
 	}
-	if l.running == "" && l.due(now) {
+	free := l.free(now)
+	if free && l.due(now) {
 		l.ask("timer")
 	}
-	if l.running == "" && l.asked != "" {
+	if free && l.asked != "" {
 		l.begin(ctx)
 	}
 	if l.Metrics != nil {
@@ -225,8 +231,8 @@ func (l *loop) turn(ctx context.Context) {
 // set back since the last pass it says nothing, and everything is looked at
 // again; so it is at least once a day by the monotonic clock.
 func (l *loop) due(now time.Time) bool {
-	passed := now.Sub(l.ended)
-	return !l.next.IsZero() && !now.Before(l.next) || passed >= day || setBack(now.Round(0).Sub(l.ended.Round(0)), passed)
+	next, passed := l.wakeTime(), now.Sub(l.looked)
+	return !next.IsZero() && !now.Before(next) || passed >= day || setBack(now.Round(0).Sub(l.looked.Round(0)), passed)
 }
 
 // setBack reports whether the wall clock was set back while so much time passed by
@@ -236,8 +242,8 @@ func setBack(wall, monotonic time.Duration) bool { return wall < monotonic-time.
 // pause is how long the loop may sleep.
 func (l *loop) pause(now time.Time) time.Duration {
 	d := l.notifier.atMost(turnEvery)
-	if l.running == "" && !l.next.IsZero() {
-		d = min(d, l.next.Sub(now))
+	if next := l.wakeTime(); l.free(now) && !next.IsZero() {
+		d = min(d, next.Sub(now))
 	}
 	return max(d, time.Millisecond)
 }
@@ -249,10 +255,10 @@ func (l *loop) ask(trigger string) {
 	}
 }
 
-// tick is the cron schedule's turn. A running pass serves it, too.
+// tick is the cron schedule's turn. A pass at work serves it, too.
 func (l *loop) tick(waiter chan<- struct{}) {
-	if l.running != "" {
-		l.Log.Debug("scheduled pass skipped, one is running", "trigger", l.running)
+	if len(l.runs) > 0 {
+		l.Log.Debug("scheduled pass skipped, one is running", "trigger", l.newest.trigger)
 		close(waiter)
 		return
 	}
@@ -260,17 +266,25 @@ func (l *loop) tick(waiter chan<- struct{}) {
 	l.waiter = waiter
 }
 
-// begin starts a pass in its own goroutine, so that the loop goes on turning.
+// begin starts a pass in its own goroutine, so that the loop goes on turning. It
+// will see to all that is due by now.
 func (l *loop) begin(ctx context.Context) {
-	l.running, l.asked, l.begun = l.asked, "", time.Now()
+	now := time.Now()
+	r := &run{trigger: l.asked, begun: now, waiter: l.waiter}
+	for _, other := range l.runs {
+		other.forget(now, now)
+	}
+	l.runs, l.newest, l.looked = append(l.runs, r), r, now
+	l.asked, l.waiter, l.next = "", nil, time.Time{}
 	if l.watcher != nil {
 		l.watcher.seen()
 	}
 	o := l.Options
-	o.Targets, o.Force, o.Trigger, o.LockWait = nil, false, l.running, lockWait
+	o.Targets, o.Force, o.Trigger, o.LockWait = nil, false, r.trigger, lockWait
 	o.Responder, o.Fallback, o.KeepCounters = l.responder, l.fallback, true
-	l.pulse.begin(&o)
-	l.Log.Debug("pass begins", "trigger", l.running)
+	o.crew, o.run = &l.crew, r
+	l.pulse.begin(r, &o)
+	l.Log.Debug("pass begins", "trigger", r.trigger, "beside", len(l.runs)-1)
 	go func() { l.done <- l.pass(ctx, o) }() // joined by finish, or by stop
 }
 
@@ -282,9 +296,15 @@ func (l *loop) pass(ctx context.Context, o Options) (out outcome) {
 			out.err = errors.Join(out.err, fmt.Errorf("internal error: %v", v))
 		}
 	}()
-	out.answers = l.reread(&o)
+	out.run, out.answers = o.run, l.reread(&o)
 	out.report, out.err = l.reconcile(ctx, o)
-	out.view, out.look = l.look(o.Fallback)
+	out.at = time.Now()
+	others := l.crew.current()
+	busy := others.atWork()
+	if out.view, out.look = l.look(o.Fallback); out.look == nil {
+		others.leaveOut(out.view, busy)
+		others.keepPending(out.view)
+	}
 	return out
 }
 
@@ -304,24 +324,26 @@ func (l *loop) reread(o *Options) Answers {
 
 // finish takes in what a pass did, and sets when the next one comes.
 func (l *loop) finish(ctx context.Context, out outcome) {
-	trigger, took := l.running, time.Since(l.begun)
-	l.running, l.ended = "", time.Now()
-	l.pulse.end()
-	if l.waiter != nil {
-		close(l.waiter)
-		l.waiter = nil
+	r, now := out.run, time.Now()
+	l.runs = slices.DeleteFunc(l.runs, func(other *run) bool { return other == r })
+	l.ended, l.looked = now, now
+	l.pulse.end(r)
+	if r.waiter != nil {
+		close(r.waiter)
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	if out.err != nil {
-		l.Log.Error("pass failed", "trigger", trigger, "err", out.err.Error())
+		l.Log.Error("pass failed", "trigger", r.trigger, "err", out.err.Error())
 	}
 	if out.look != nil && !sameText(out.look, out.err) {
 		l.Log.Error("cannot see what comes next", "err", out.look.Error())
 	}
-	l.Answers = out.answers
-	l.next = wakeUp(out, l.ended)
+	if r == l.newest { // else another one has read them since
+		l.Answers = out.answers
+	}
+	l.planNext(out)
 	l.facts = gather(out)
 	if v := out.view; v != nil {
 		l.know(v)
@@ -329,24 +351,26 @@ func (l *loop) finish(ctx context.Context, out outcome) {
 			l.fallback = &Fallback{Settings: v.Settings, Default: v.Targets.Default}
 		}
 	}
-	l.Log.Info("pass done", "trigger", trigger, "took", took.Round(time.Millisecond), "summary", l.sentence(l.ended), "next", stamp(l.nextPass()))
+	l.Log.Info("pass done", "trigger", r.trigger, "took", now.Sub(r.begun).Round(time.Millisecond), "summary", l.sentence(now), "next", stamp(l.nextPass()))
 	if l.retry {
 		l.retry = false
 		l.reload(ctx)
 	}
 }
 
-// stop ends the daemon: first the pass, which needs its responder, then the rest.
+// stop ends the daemon: first the passes, which need their responder, then the rest.
 func (l *loop) stop() error {
 	l.notifier.stopping()
 	l.Log.Info("stopping")
-	if l.running != "" {
-		timer := time.NewTimer(stopWithin)
-		defer timer.Stop()
+	timer := time.NewTimer(stopWithin)
+	defer timer.Stop()
+	for over := false; len(l.runs) > 0 && !over; {
 		select {
-		case <-l.done:
+		case out := <-l.done:
+			l.runs = slices.DeleteFunc(l.runs, func(r *run) bool { return r == out.run })
 		case <-timer.C:
-			l.Log.Warn("the pass did not end in time and is cut off; the next run goes on with its orders", "trigger", l.running)
+			over = true
+			l.Log.Warn("the pass did not end in time and is cut off; the next run goes on with its orders", "trigger", l.runs[0].trigger)
 		}
 	}
 	if err := l.close(); err != nil {

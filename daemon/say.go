@@ -62,8 +62,12 @@ func (l *loop) brief(now time.Time) string {
 			parts = append(parts, "next renewal in "+span(f.renewal.Sub(now)))
 		}
 	}
-	if l.running != "" {
-		parts = append(parts, "at work ("+l.running+")")
+	if len(l.runs) > 0 {
+		var triggers []string
+		for _, r := range l.runs {
+			triggers = append(triggers, r.trigger)
+		}
+		parts = append(parts, "at work ("+strings.Join(triggers, ", ")+")")
 	}
 	if len(parts) == 0 {
 		return "starting"
@@ -104,8 +108,8 @@ func (l *loop) nextPass() time.Time {
 	if l.setup.ticker != nil {
 		next = l.setup.ticker.next()
 	}
-	if next.IsZero() || !l.next.IsZero() && l.next.Before(next) {
-		next = l.next
+	if due := l.wakeTime(); next.IsZero() || !due.IsZero() && due.Before(next) {
+		next = due
 	}
 	return next
 }

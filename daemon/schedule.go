@@ -73,7 +73,49 @@ func wakeUp(out outcome, end time.Time) time.Time {
 	for _, e := range out.view.Snapshot.Pending {
 		consider(e.NextAttempt, true)
 	}
+	if out.view.again {
+		consider(end, false)
+	}
 	return next
+}
+
+// upcoming returns when the first thing comes due that the pass, which is at its
+// targets now, has not planned to do. actions are all that it has planned; zero
+// means nothing. An event may wait until the pass is done with its targets.
+func (p *pass) upcoming(actions []plan.Action) time.Time {
+	now := time.Now()
+	var next time.Time
+	consider := func(at time.Time) {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	for _, a := range actions {
+		if a.Kind != plan.Order && a.Kind != plan.Resume && a.At.After(now) {
+			consider(a.At)
+		}
+	}
+	for _, poll := range plan.Polls(p.view.input(nil, false), actions) {
+		if poll.Wake.After(now) {
+			consider(poll.Wake)
+		}
+	}
+	p.shift.mu.Lock()
+	defer p.shift.mu.Unlock()
+	for _, e := range p.pending {
+		consider(later(e.event.NextAttempt, now))
+	}
+	if p.view.again {
+		consider(now)
+	}
+	return next
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // A ticker is the cron schedule, running.

@@ -139,11 +139,11 @@ func TestSentence(t *testing.T) {
 		want   string
 	}{
 		{func() {}, "starting"},
-		{func() { l.running = "startup" }, "at work (startup)"},
-		{func() { l.running, l.facts = "", facts{known: true} }, "0 certificates"},
+		{func() { l.runs = []*run{{trigger: "startup"}} }, "at work (startup)"},
+		{func() { l.runs, l.facts = nil, facts{known: true} }, "0 certificates"},
 		{func() { l.facts.certificates, l.facts.renewal = 3, now.Add(12*day+time.Hour) }, "3 certificates, next renewal in 12 days"},
-		{func() { l.facts.failing, l.running = 1, "cron" }, "3 certificates, 1 failing, next renewal in 12 days, at work (cron)"},
-		{func() { l.facts = facts{known: true, certificates: 1, renewal: now}; l.running = "" }, "1 certificate, next renewal in less than 2 minutes"},
+		{func() { l.facts.failing, l.runs = 1, []*run{{trigger: "cron"}, {trigger: "watch"}} }, "3 certificates, 1 failing, next renewal in 12 days, at work (cron, watch)"},
+		{func() { l.facts = facts{known: true, certificates: 1, renewal: now}; l.runs = nil }, "1 certificate, next renewal in less than 2 minutes"},
 		{func() { l.reloadErr = errors.New("a\nb") }, `1 certificate, next renewal in less than 2 minutes, not reloaded: a b`},
 	} {
 		tt.change()
@@ -157,22 +157,22 @@ func TestSentence(t *testing.T) {
 // the pass is still asked.
 func TestHooksAreSignsOfLife(t *testing.T) {
 	t.Parallel()
-	p := &pulse{}
+	p, r := &pulse{}, &run{}
 	asked := 0
 	o := Options{Hooks: hookFunc(func(skip func(string) bool) {
 		p.mu.Lock()
-		p.alive = time.Now().Add(-2 * stalledAfter)
+		p.alive[r] = time.Now().Add(-2 * stalledAfter)
 		p.mu.Unlock()
 		if !skip("/hook") || p.stalled() != nil {
 			t.Errorf("asked whether to skip a hook: %v", p.stalled())
 		}
 	})}
-	p.begin(&o)
+	p.begin(r, &o)
 	_, _ = o.Hooks.Run(t.Context(), hooks.Event{}, func(string) bool { asked++; return true })
 	if asked != 1 {
 		t.Errorf("the pass was asked %d times, want once", asked)
 	}
-	if p.end(); p.stalled() != nil {
+	if p.end(r); p.stalled() != nil {
 		t.Error("stalled without a pass")
 	}
 }
@@ -203,7 +203,7 @@ func TestSetBack(t *testing.T) {
 			t.Errorf("%s: got %v", tt.what, got)
 		}
 	}
-	l := &loop{ended: time.Now(), next: time.Now().Add(time.Hour)}
+	l := &loop{looked: time.Now(), next: time.Now().Add(time.Hour)}
 	if l.due(time.Now()) {
 		t.Error("a pass is due at once")
 	}

@@ -16,33 +16,30 @@ import (
 	"certd/state"
 )
 
-// solvers makes the solvers of each target around one responder, so that
-// targets worked on at the same time share its ports.
+// solvers makes the solvers of each target around the means of the shift.
 type solvers struct {
-	p         *pass
+	p *pass
+	*means
+	taker func() taker // of challenge-dns-start; looked for once
+}
+
+// means are what challenges are answered with: one responder for each kind and one
+// keeper of DNS records, so that targets worked on at the same time share ports
+// and providers.
+type means struct {
 	responder *challenge.Responder
+	own       bool // responder is the shift's
 	alpn      *challenge.ALPNResponder
 	dns       *challenge.DNS
-	taker     func() taker // of challenge-dns-start; looked for once
-	beside    string       // directory for challenges, if another process is certd run
+	beside    string // directory for challenges, if another process is certd run
 }
 
 func newSolvers(p *pass) *solvers {
-	s := &solvers{p: p, responder: p.Responder, alpn: challenge.NewALPNResponder()}
-	s.dns = newDNS(p)
+	s := &solvers{p: p, means: p.means}
 	s.taker = sync.OnceValue(func() taker { return dnsHooks(p.Hooks) })
-	if p.Hooks != nil {
-		s.dns.Hook = s.hook
-	}
-	if s.responder == nil {
-		s.responder = newResponder(p.Metrics)
-		if _, ok := p.Store.Daemon(); ok {
-			s.beside = lentDir(p.Store)
-			_ = p.Store.MakeTempDir(filepath.Base(s.beside)) // if it is not there, who writes to it says so
-		}
-	}
-	if p.Metrics != nil {
-		s.alpn.Count = func(result string) { p.Metrics.Challenge(challenge.TypeTLSALPN01, result) }
+	if s.means == nil {
+		s.means = s.makeMeans()
+		p.means = s.means
 	}
 	return s
 }
@@ -51,10 +48,29 @@ func newSolvers(p *pass) *solvers {
 // serves them. It is below tmp/, which belongs to who has the lock.
 func lentDir(store *state.Store) string { return store.Path("tmp", "acme-challenge") }
 
-func (s *solvers) close() {
-	s.alpn.Close()
-	if s.p.Responder == nil {
-		s.responder.Close()
+func (s *solvers) makeMeans() *means {
+	p := s.p
+	m := &means{responder: p.Responder, own: p.Responder == nil, alpn: challenge.NewALPNResponder(), dns: newDNS(p)}
+	if p.Hooks != nil {
+		m.dns.Hook = s.hook
+	}
+	if m.own {
+		m.responder = newResponder(p.Metrics)
+		if _, ok := p.Store.Daemon(); ok {
+			m.beside = lentDir(p.Store)
+			_ = p.Store.MakeTempDir(filepath.Base(m.beside)) // if it is not there, who writes to it says so
+		}
+	}
+	if p.Metrics != nil {
+		m.alpn.Count = func(result string) { p.Metrics.Challenge(challenge.TypeTLSALPN01, result) }
+	}
+	return m
+}
+
+func (m *means) close() {
+	m.alpn.Close()
+	if m.own {
+		m.responder.Close()
 	}
 }
 

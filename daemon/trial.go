@@ -56,10 +56,11 @@ func (p *pass) rehearse(ctx context.Context, a plan.Action, staging config.CA) e
 	if err != nil {
 		return err
 	}
-	if err := client.acquire(ctx); err != nil {
+	leave, err := client.slots.enter(ctx)
+	if err != nil {
 		return err
 	}
-	defer client.release()
+	defer leave()
 	t := p.targets[a.Target]
 	issuer, err := p.issuer(t, client)
 	if err != nil {

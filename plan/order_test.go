@@ -130,6 +130,27 @@ func TestStale(t *testing.T) {
 	}
 }
 
+// TestBusyTargets have no action, take nobody's turn, and keep their orders; what
+// they own is theirs all the same.
+func TestBusyTargets(t *testing.T) {
+	t.Parallel()
+	s := snapshot("")
+	s.Orders = []acme.OpenOrder{
+		openOrder("busy", "a.example.com", func(o *acme.OpenOrder) { o.URL = "at work" }),
+		openOrder("busy", "a.example.com", func(o *acme.OpenOrder) { o.URL, o.Trial = "its trial", true }),
+		openOrder("gone", "a.example.com", func(o *acme.OpenOrder) { o.URL = "of no target" }),
+	}
+	in := Input{Now: noon(), State: s, Busy: map[string]bool{"busy": true}, Targets: []*config.Target{
+		target("busy", "a.example.com", func(t *config.Target) { t.Priority = 1 }), target("idle", "a.example.com"), target("other", "b.example.com")}}
+	actions := Compute(in)
+	if len(actions) != 2 || actions[0].Target != "idle" || actions[0].Kind != Keep || actions[1].Kind != Order {
+		t.Errorf("got %+v, want the idle target kept, as the busy one owns its name, and the other one ordered", actions)
+	}
+	if stale := Stale(in); len(stale) != 1 || stale[0].URL != "of no target" {
+		t.Errorf("stale are %+v, want the order of no target", stale)
+	}
+}
+
 // TestAttempts: a failure is remembered until its time, or until what is wanted changes.
 func TestAttempts(t *testing.T) {
 	t.Parallel()

@@ -58,12 +58,16 @@ func (w *want) digest() string {
 
 // Compute returns what is to be done for each target, by file. It is pure:
 // the same input gives the same actions, whatever the order of the targets.
-// Callers that want some targets only pick their actions from the result.
+// Callers that want some targets only pick their actions from the result. Busy
+// targets have none.
 func Compute(in Input) []Action {
 	p := newPlanner(in)
 	actions := make([]Action, 0, len(p.Targets))
 	var turns []turn
 	for _, t := range p.Targets {
+		if p.Busy[t.File] {
+			continue
+		}
 		w := p.want(t)
 		a, best := p.action(w)
 		actions = append(actions, a)

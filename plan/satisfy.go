@@ -265,7 +265,8 @@ func (w *want) fits(o acme.OpenOrder) bool {
 // Stale returns the journaled orders to give up, oldest first: their target is
 // gone, or wants something else by now, or goes on with a newer one; they have
 // expired; or their certificate is on disk already, so that only the journal
-// entry is left. Orders of unread targets are kept until they expire.
+// entry is left. Orders of unread targets are kept until they expire, and those
+// of busy ones are their worker's.
 func Stale(in Input) []acme.OpenOrder {
 	if in.State == nil || len(in.State.Orders) == 0 {
 		return nil
@@ -279,7 +280,7 @@ func Stale(in Input) []acme.OpenOrder {
 	}
 	var stale []acme.OpenOrder
 	for _, o := range p.State.Orders {
-		if !kept[o.URL] && !(p.Unread[o.Target] && p.alive(o)) {
+		if !kept[o.URL] && !p.Busy[o.Target] && !(p.Unread[o.Target] && p.alive(o)) {
 			stale = append(stale, o)
 		}
 	}

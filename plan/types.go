@@ -31,6 +31,9 @@ type Input struct {
 	// Unread are targets, by File, that are wanted but whose file could not be
 	// read, as config.Targets.Unread has them: Stale leaves their orders alone.
 	Unread map[string]bool
+	// Busy are targets, by File, that somebody is at already: Compute has no action
+	// for them, and Stale leaves their orders alone.
+	Busy map[string]bool
 }
 
 // Kind says what a target needs.

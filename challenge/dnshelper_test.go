@@ -155,7 +155,7 @@ func TestHelperMissing(t *testing.T) {
 func TestReady(t *testing.T) {
 	t.Parallel()
 	open := filepath.Join(t.TempDir(), "open.env")
-	if err := os.WriteFile(open, []byte("A=1\n"), 0o644); err != nil {
+	if err := errors.Join(os.WriteFile(open, []byte("A=1\n"), 0o644), os.Chmod(open, 0o644)); err != nil { // whatever the umask
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ what, script, file, says string }{

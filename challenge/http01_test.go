@@ -110,7 +110,7 @@ func TestPresentNoneWorks(t *testing.T) {
 	}
 	for _, want := range []string{
 		"present http-01 challenge for www.example.com: webroot /proc/none/www: ", "/proc/none does not exist", "webroot /proc/none/standard: ",
-		fmt.Sprintf("listen 127.0.0.1:%d: in use", port), fmt.Sprintf("listen :%d: in use", port), "no hook handled challenge-http-start",
+		fmt.Sprintf("listen 127.0.0.1:%d: port %[1]d in use", port), fmt.Sprintf("listen :%d: port %[1]d in use", port), "no hook handled challenge-http-start",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error %q does not say %q", err, want)

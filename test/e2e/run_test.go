@@ -237,7 +237,7 @@ func TestRunRefusesToStart(t *testing.T) {
 	s, port := daemonSite(t, ca)
 	r := s.daemon(nil)
 	r.healthy(port, "ok")
-	if res := s.must(1, "run"); !strings.Contains(res.err, fmt.Sprintf("listen 127.0.0.1:%d: in use", port)) {
+	if res := s.must(1, "run"); !strings.Contains(res.err, fmt.Sprintf("listen 127.0.0.1:%d: port %[1]d in use", port)) {
 		t.Errorf("a second daemon at the same address says %q", res.err)
 	}
 	r.terminate()

@@ -237,7 +237,7 @@ type fakeHooks struct {
 	calls   []string
 }
 
-func (f *fakeHooks) run(ctx context.Context, event string, args []string, stdin []byte, env map[string]string) (bool, error) {
+func (f *fakeHooks) run(ctx context.Context, event string, args []string, stdin []byte, env map[string]string, _ *os.File) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}

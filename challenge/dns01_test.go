@@ -32,7 +32,7 @@ type fakeZone struct {
 }
 
 // hook is a hook that sets records in the zone.
-func (z *fakeZone) hook(_ context.Context, event string, args []string, stdin []byte, env map[string]string) (bool, error) {
+func (z *fakeZone) hook(_ context.Context, event string, args []string, stdin []byte, env map[string]string, _ *os.File) (bool, error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	z.calls = append(z.calls, fmt.Sprintf("%s %q %q", event, args, stdin))

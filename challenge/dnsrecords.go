@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"certd/challenge/dnscheck"
 )
 
@@ -40,8 +42,8 @@ const hookLimit = time.Minute
 // A RecordJournal remembers records until they are removed. SaveRecord and
 // RemoveRecord return only once that is durable. An id is 52 letters and digits.
 //
-// HoldRecord opens a record's entry, for certd-dns to have it open while it is at
-// work: it waits, but not for longer than wait, until no other process has, since
+// HoldRecord opens a record's entry, for certd-dns or a hook to have it open while
+// it is at work: it waits, but not for longer than wait, until no other process has, since
 // what a process that was killed has started goes on. The error is fs.ErrNotExist
 // without such an entry.
 type RecordJournal interface {
@@ -161,20 +163,20 @@ func (d *DNS) set(ctx context.Context, r DNSRecord) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		hold.Close()
+		unhold(hold)
 	}
 	r.Memory = kept.Memory // the record may be there already
 	if err := d.save(r); err != nil {
 		return err
 	}
-	if r.Provider == "" {
-		return d.runHook(ctx, EventDNSStart, r)
-	}
 	hold, err := d.hold(ctx, r.ID(), 0)
 	if err != nil {
 		return err
 	}
-	defer hold.Close()
+	defer unhold(hold)
+	if r.Provider == "" {
+		return d.runHook(ctx, EventDNSStart, r, hold)
+	}
 	memory, err := d.Helper.present(ctx, r, hold)
 	if len(memory) > 0 {
 		r.Memory = memory
@@ -241,13 +243,13 @@ func (d *DNS) remove(ctx context.Context, r DNSRecord, fresh bool) error {
 	if err != nil && !gone {
 		return err
 	}
-	defer hold.Close()
+	defer unhold(hold)
 	switch {
 	case gone && !mine:
 		d.forget(r.ID())
 		return nil
 	case r.Provider == "":
-		err = d.runHook(ctx, EventDNSStop, r)
+		err = d.runHook(ctx, EventDNSStop, r, hold)
 	case d.Helper == nil:
 		err = errors.New("there is no certd-dns")
 	default:
@@ -277,7 +279,7 @@ func (d *DNS) forget(id string) {
 }
 
 // hold opens the entry of a record in the journal, as RecordJournal says; nil
-// without a journal, on which Close does no harm.
+// without a journal.
 func (d *DNS) hold(ctx context.Context, id string, wait time.Duration) (*os.File, error) {
 	if d.Journal == nil {
 		return nil, nil
@@ -285,9 +287,17 @@ func (d *DNS) hold(ctx context.Context, id string, wait time.Duration) (*os.File
 	return d.Journal.HoldRecord(ctx, id, wait)
 }
 
+// unhold ends what hold began, also for what a hook that has ended left behind.
+func unhold(hold *os.File) {
+	if hold != nil {
+		_ = unix.Flock(int(hold.Fd()), unix.LOCK_UN) // else the end of all who have it open does it
+		_ = hold.Close()                             // only read
+	}
+}
+
 // runHook runs an event as acmetool does: host name, target, value, and an empty
 // argument, which is "wildcard" never, as authorizations have the bare name.
-func (d *DNS) runHook(ctx context.Context, event string, r DNSRecord) error {
+func (d *DNS) runHook(ctx context.Context, event string, r DNSRecord, hold *os.File) error {
 	if d.Hook == nil {
 		return fmt.Errorf("%w: there are none", ErrDNSUnhandled)
 	}
@@ -300,7 +310,7 @@ func (d *DNS) runHook(ctx context.Context, event string, r DNSRecord) error {
 	for k, v := range r.Env {
 		env[k] = v
 	}
-	handled, err := d.Hook(ctx, event, []string{r.Domain, r.Target, r.Value, ""}, nil, env)
+	handled, err := d.Hook(ctx, event, []string{r.Domain, r.Target, r.Value, ""}, nil, env, hold)
 	switch {
 	case handled:
 		return nil

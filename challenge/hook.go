@@ -65,5 +65,5 @@ func (h *Hook) CleanUp(ctx context.Context, id acme.Identifier, ch acme.Challeng
 
 func (h *Hook) run(ctx context.Context, event string, id acme.Identifier, ch acme.Challenge) (bool, error) {
 	args := []string{id.Value, h.Target, ch.Token}
-	return h.Run(ctx, event, args, []byte(ch.KeyAuthorization), h.Env)
+	return h.Run(ctx, event, args, []byte(ch.KeyAuthorization), h.Env, nil)
 }

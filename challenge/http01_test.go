@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -100,7 +101,9 @@ func TestPresentNoneWorks(t *testing.T) {
 	port := ln.Addr().(*net.TCPAddr).Port
 	h, err := challenge.New(challenge.Config{
 		Webroots: []string{"/proc/none/www"}, StandardWebroot: "/proc/none/standard", HTTPPort: port, ProxyPort: port,
-		Hook: func(context.Context, string, []string, []byte, map[string]string) (bool, error) { return false, nil },
+		Hook: func(context.Context, string, []string, []byte, map[string]string, *os.File) (bool, error) {
+			return false, nil
+		},
 	})
 	must(t, err)
 	id, ch := challengetest.New("www.example.com")
@@ -175,7 +178,7 @@ func TestHookAnswers(t *testing.T) {
 		{"nobody's", false, nil, challenge.ErrUnhandled, nil},
 		{"failed", false, broken, broken, broken},
 	} {
-		h := &challenge.Hook{Run: func(context.Context, string, []string, []byte, map[string]string) (bool, error) {
+		h := &challenge.Hook{Run: func(context.Context, string, []string, []byte, map[string]string, *os.File) (bool, error) {
 			return c.handled, c.err
 		}}
 		id, ch := challengetest.New("www.example.com")

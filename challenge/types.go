@@ -4,6 +4,7 @@ package challenge
 
 import (
 	"context"
+	"os"
 
 	"certd/acme"
 )
@@ -25,9 +26,10 @@ type Way interface {
 	Name() string
 }
 
-// A HookFunc runs the event "challenge-http-start" or "challenge-http-stop" in
-// every hook and reports whether one of them handled it.
-type HookFunc func(ctx context.Context, event string, args []string, stdin []byte, env map[string]string) (handled bool, err error)
+// A HookFunc runs an event such as "challenge-http-start" in every hook and
+// reports whether one of them handled it. Hooks have hold, which may be nil, open
+// while they run.
+type HookFunc func(ctx context.Context, event string, args []string, stdin []byte, env map[string]string, hold *os.File) (handled bool, err error)
 
 // adviser is a Way that knows what the operator must have set up for it to work:
 // advice is a clause such as "the web server must ...".

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -123,11 +124,11 @@ func (s *solvers) forTarget(t *config.Target, client *caClient) (map[string]issu
 }
 
 // hook runs a challenge event; it is handled if one hook exits with 0.
-func (s *solvers) hook(ctx context.Context, event string, args []string, stdin []byte, env map[string]string) (bool, error) {
+func (s *solvers) hook(ctx context.Context, event string, args []string, stdin []byte, env map[string]string, hold *os.File) (bool, error) {
 	if s.p.Hooks == nil {
 		return false, nil
 	}
-	results, err := s.p.Hooks.Run(ctx, hooks.Event{Name: event, Args: args, Stdin: stdin, Env: env}, nil)
+	results, err := s.p.Hooks.Run(ctx, hooks.Event{Name: event, Args: args, Stdin: stdin, Env: env, Hold: hold}, nil)
 	s.p.count.hooks(event, results)
 	errs := []error{err}
 	handled := false

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -122,10 +123,10 @@ func (r *run) challengeConfig(s subject, thumbprint string) challenge.Config {
 }
 
 // hook runs a challenge event; it is handled if one hook exits with 0.
-func (r *run) hook(ctx context.Context, event string, args []string, stdin []byte, env map[string]string) (handled bool, err error) {
+func (r *run) hook(ctx context.Context, event string, args []string, stdin []byte, env map[string]string, hold *os.File) (handled bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
-	results, err := r.Hooks.Run(ctx, hooks.Event{Name: event, Args: args, Stdin: stdin, Env: env}, nil)
+	results, err := r.Hooks.Run(ctx, hooks.Event{Name: event, Args: args, Stdin: stdin, Env: env, Hold: hold}, nil)
 	errs := []error{err}
 	for _, one := range results {
 		handled = handled || one.Outcome == hooks.OK

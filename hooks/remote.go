@@ -97,7 +97,7 @@ func (r *Remote) Run(ctx context.Context, ev Event, skip func(path string) bool)
 
 // talk is this end of the exchange.
 func talk(conn net.Conn, ev Event, skip func(path string) bool) ([]Result, error) {
-	if err := say(conn, wireEvent(ev)); err != nil {
+	if err := say(conn, wireEvent{Name: ev.Name, Args: ev.Args, Stdin: ev.Stdin, Env: ev.Env}); err != nil {
 		return nil, err
 	}
 	in := bufio.NewReader(conn)
@@ -143,7 +143,7 @@ func Serve(ctx context.Context, conn net.Conn, r *Runner) error {
 	if err := hear(in, &w); err != nil {
 		return fmt.Errorf("read event: %w", err)
 	}
-	ev := Event(w)
+	ev := Event{Name: w.Name, Args: w.Args, Stdin: w.Stdin, Env: w.Env}
 	if err := errors.Join(ev.check(), checkWire(ev)); err != nil {
 		refusal := errors.Join(say(conn, wireHooks{}), hear(in, &wireSkip{}), say(conn, wireResults{Err: err.Error()}))
 		return errors.Join(err, refusal)

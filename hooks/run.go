@@ -59,6 +59,9 @@ func command(c candidate, ev Event) *exec.Cmd {
 	if len(ev.Stdin) > 0 {
 		cmd.Stdin = bytes.NewReader(ev.Stdin) // a hook that does not read it is fine
 	}
+	if ev.Hold != nil {
+		cmd.ExtraFiles = []*os.File{ev.Hold}
+	}
 	return cmd
 }
 

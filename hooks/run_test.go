@@ -54,6 +54,27 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// What an event holds is open in the hook, and nothing else.
+func TestHold(t *testing.T) {
+	t.Parallel()
+	dir := hookDir(t)
+	script(t, filepath.Join(dir, "h"), `readlink /proc/$$/fd/3 || echo nothing`)
+	path := filepath.Join(t.TempDir(), "entry")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for want, hold := range map[string]*os.File{path: f, "nothing": nil} {
+		if res := one(t, &Runner{Dirs: []string{dir}}, Event{Name: "challenge-dns-start", Hold: hold}); strings.TrimSpace(res.Output) != want {
+			t.Errorf("descriptor 3 is %q, want %q: %v", res.Output, want, res.Err)
+		}
+	}
+}
+
 func TestArgumentsInputAndDirectory(t *testing.T) {
 	t.Parallel()
 	dir := hookDir(t)

@@ -2,7 +2,10 @@
 // speak acmetool's hook protocol.
 package hooks
 
-import "time"
+import (
+	"os"
+	"time"
+)
 
 // An Event is one call of every hook.
 type Event struct {
@@ -10,6 +13,7 @@ type Event struct {
 	Args  []string          // argv[2:]
 	Stdin []byte            //
 	Env   map[string]string // added to the clean environment
+	Hold  *os.File          // open in every hook as descriptor 3, so that others see when it has ended; nil means nothing. Neither sudo nor a Remote passes it on
 }
 
 // Outcome is how one hook answered an event; it is the label "outcome" of the metrics.

@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -113,4 +115,31 @@ func TestDNSKilledLate(t *testing.T) {
 	if path.seen != 2 {
 		t.Errorf("the record was set %d times, want once by the run that was killed and once by the next", path.seen)
 	}
+}
+
+// Neither does what a hook of a killed run does late: the next run, which nothing
+// is left for but the journal, waits for it.
+func TestDNSHookKilledLate(t *testing.T) {
+	t.Parallel()
+	b := startBIND(t, "")
+	ca := acmetest.StartT(t, acmetest.Options{Resolver: b.addr()})
+	s := dnsSite(t, b, ca, "")
+	s.script("hooks/dns.hook", b.nsupdate()+fmt.Sprintf(`
+case $1 in
+challenge-dns-start) touch %[1]s/begun; sleep 3; nsupdate_ "update add _acme-challenge.$2. 1 TXT $4"; touch %[1]s/done ;;
+challenge-dns-stop) nsupdate_ "update delete _acme-challenge.$2. TXT $4" ;;
+*) exit 42 ;;
+esac
+`, s.dir))
+	there := func(name string) bool {
+		_, err := os.Stat(filepath.Join(s.dir, name))
+		return err == nil
+	}
+	const name = "www.example.com"
+	s.killWhen("the hook has begun", func() bool { return there("begun") }, "want", name)
+	_ = os.Remove(filepath.Join(s.state, "desired", name))
+	_ = os.RemoveAll(filepath.Join(s.state, "orders"))
+	s.must(0, "reconcile")
+	waitFor(t, "the hook has ended", func() bool { return there("done") })
+	wantNoRecord(t, b, s, "_acme-challenge."+name)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -107,6 +108,9 @@ func helpProvider(w io.Writer, name string) error {
 			}
 		}
 	}
+	if d.Code == "rfc2136" {
+		fmt.Fprint(out, "\nRFC2136_... is the same as DNSUPDATE_..., its newer name.\n")
+	}
 	fmt.Fprintf(out, "\nNAME_FILE in place of NAME names a file that holds the value.\nMore: https://go-acme.github.io/lego/dns/%s/\n", d.Code)
 	return out.Flush()
 }
@@ -126,12 +130,51 @@ func (e *settingError) Error() string {
 
 func (e *settingError) Unwrap() error { return e.err }
 
-// setting finds the variables that err names.
+// setting finds the variables that err names; or else it names those that hold
+// the provider's credentials and are not set.
 func setting(provider string, err error) error {
 	if _, ok := errors.AsType[*settingError](err); ok {
 		return err
 	}
-	names := regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b`).FindAllString(err.Error(), 16)
+	names := isVariable().FindAllString(err.Error(), 16)
 	slices.Sort(names)
-	return &settingError{provider: provider, variables: slices.Compact(names), err: err}
+	names = slices.Compact(names)
+	if len(names) == 0 && !strings.Contains(err.Error(), "shut down") {
+		if names = unset(provider, os.LookupEnv); len(names) > 0 {
+			err = fmt.Errorf("%w; not set are %s", err, strings.Join(names, ", "))
+		}
+	}
+	return &settingError{provider: provider, variables: names, err: err}
 }
+
+// bare adds to the error of a provider that was given nothing at all, and has
+// looked for credentials elsewhere, which variables hold them.
+func bare(provider string, err error, environ []string) error {
+	surroundings := []string{"PATH", "HOME", "PWD", "GOMEMLIMIT", "LEGO_DISABLE_CNAME_SUPPORT"}
+	given := slices.ContainsFunc(environ, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return !slices.Contains(surroundings, name)
+	})
+	if names := unset(provider, os.LookupEnv); err != nil && !given && len(names) > 0 {
+		return fmt.Errorf("%w; not set are %s; certd-dns help %s explains them", err, strings.Join(names, ", "), provider)
+	}
+	return err
+}
+
+// unset are the variables for credentials of a provider that look does not find.
+func unset(provider string, look func(string) (string, bool)) (names []string) {
+	d := find(provider)
+	if d == nil {
+		return nil
+	}
+	for _, v := range d.Variables {
+		_, set := look(v.Name)
+		_, inFile := look(v.Name + "_FILE")
+		if v.Credential && !set && !inFile && isVariable().FindString(v.Name) == v.Name {
+			names = append(names, v.Name)
+		}
+	}
+	return names[:min(len(names), 8)]
+}
+
+func isVariable() *regexp.Regexp { return regexp.MustCompile(`\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b`) }

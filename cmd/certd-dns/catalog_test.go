@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"os/exec"
@@ -145,5 +146,20 @@ func TestHelp(t *testing.T) {
 	err := helpProvider(&bytes.Buffer{}, "cloud")
 	if err == nil || !strings.Contains(err.Error(), "did you mean cloud") {
 		t.Errorf("help for the beginning of a provider's name: got %v, want a suggestion", err)
+	}
+}
+
+// A provider that was given nothing, and looked elsewhere, tells what it could be given.
+func TestBare(t *testing.T) {
+	t.Parallel()
+	err := errors.New("no EC2 IMDS role found")
+	if got := bare("route53", err, []string{"PATH=/bin", "HOME=/"}); got == nil || !strings.Contains(got.Error(), "AWS_ACCESS_KEY_ID") {
+		t.Errorf("without any variable: got %v, want the names of some", got)
+	}
+	if got := bare("route53", err, []string{"PATH=/bin", "AWS_PROFILE=x"}); got != err {
+		t.Errorf("with a variable: got %v", got)
+	}
+	if got := bare("route53", nil, nil); got != nil {
+		t.Errorf("without an error: got %v", got)
 	}
 }

@@ -150,6 +150,8 @@ func TestMistakes(t *testing.T) {
 		{"a name that is none", odd, nil, "is no domain name", ""},
 		{"an action that is none", want("remove", "exec"), nil, "want present", ""},
 		{"no JSON object", "x", nil, "no JSON document", ""},
+		{"no variable named", want("describe", "gcloud"), nil, "project name missing; not set are GCE_PROJECT, GCE_SERVICE_ACCOUNT_FILE, GCE_SERVICE_ACCOUNT; certd-dns help gcloud", "GCE_PROJECT,GCE_SERVICE_ACCOUNT_FILE,GCE_SERVICE_ACCOUNT"},
+		{"a provider that has shut down", want("describe", "cloudxns"), nil, "cloudxns: provider has shut down; certd-dns help", ""},
 		{"a program that fails", want("present", "exec"), []string{script(t, "exit 3")}, "exit status 3", ""},
 		{"a program that says why", want("cleanup", "exec"), []string{script(t, "echo hello\necho no such zone >&2\nexit 3")}, "exec: wait command: exit status 3: no such zone", ""},
 		{"a program that is not there", want("present", "exec"), []string{"EXEC_PATH=/nonexistent"}, "no such file", ""},

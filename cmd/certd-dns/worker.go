@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/go-acme/lego/v4/challenge"
@@ -66,7 +67,7 @@ func (w *legoWorker) do() (answer, error) {
 		err := w.provider.Present(w.req.Domain, w.req.token(), w.req.KeyAuthorization)
 		a.Memory = remember(w.provider) // also of a present that failed half way
 		if err != nil {
-			return a, w.said.explain(err)
+			return a, bare(w.req.Provider, w.said.explain(err), os.Environ())
 		}
 	case actionCleanUp:
 		if err := w.cleanUp(); err != nil {

@@ -43,6 +43,7 @@ func (r *run) state() bool {
 		return false
 	} else {
 		r.add(ownership(store.Dir(), info, os.Geteuid()))
+		r.room(store.Dir())
 	}
 	if r.snapshot, err = store.Snapshot(); err != nil {
 		r.add(check, "", Failure, oneLine(err), "run certd doctor as the user that certd runs as, or as root")

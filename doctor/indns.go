@@ -174,7 +174,13 @@ func (r *run) persist(ctx context.Context, s subject, others bool, add func(stri
 	right := false
 	for _, ca := range r.casOf(s.target) {
 		a := r.cas[ca.Directory]
-		if a == nil || a.directory == nil || a.account == nil || a.account.URL == "" {
+		if a == nil || a.directory == nil {
+			continue
+		}
+		if a.account == nil || a.account.URL == "" {
+			if !others {
+				add(check, Warning, ca.Name+": the record names the account, and there is none yet", "certd quickstart registers one; then certd doctor shows the record")
+			}
 			continue
 		}
 		p := &challenge.Persist{Checker: r.dns.Checker, Account: a.account.URL}

@@ -124,7 +124,7 @@ func (b *bind) addr() string { return net.JoinHostPort(b.primary, fmt.Sprint(b.p
 // query asks one of the servers.
 func (b *bind) query(server, name string, qtype uint16) []dns.RR {
 	m := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
-	client := &dns.Client{Timeout: 2 * time.Second}
+	client := &dns.Client{Timeout: 10 * time.Second}
 	answer, _, err := client.Exchange(m, net.JoinHostPort(server, fmt.Sprint(b.port)))
 	if err != nil {
 		return nil
@@ -225,7 +225,7 @@ func (b *bind) update(t testing.TB, add bool, name, value string) {
 		m.Remove(rr)
 	}
 	m.SetTsig("certd.", dns.HmacSHA256, 300, time.Now().Unix())
-	client := &dns.Client{TsigSecret: map[string]string{"certd.": tsigSecret}}
+	client := &dns.Client{Timeout: 30 * time.Second, TsigSecret: map[string]string{"certd.": tsigSecret}}
 	if answer, _, err := client.Exchange(m, b.addr()); err != nil || answer.Rcode != dns.RcodeSuccess {
 		t.Errorf("update %s: %v %v", name, answer, err)
 	}

@@ -112,6 +112,8 @@ func TestDNSKilledLate(t *testing.T) {
 	s.must(0, "reconcile")
 	s.leaf(name)
 	wantNoRecord(t, b, s, "_acme-challenge."+name)
+	path.mu.Lock()
+	defer path.mu.Unlock()
 	if path.seen != 2 {
 		t.Errorf("the record was set %d times, want once by the run that was killed and once by the next", path.seen)
 	}

@@ -49,12 +49,10 @@ func slow(t *testing.T, addr, sent string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.WriteString(c, sent); err != nil {
-		t.Fatal(err)
-	}
+	_, _ = io.WriteString(c, sent) // it may have been hung up on already
 	return c
 }
 
@@ -106,7 +104,7 @@ func TestSlowClientIsHungUpOn(t *testing.T) {
 	addr, _ := open(t, r)
 	for _, sent := range []string{"", "GET ", "GET / HTTP/1.1\r\nHost: x\r\nX: "} {
 		c := slow(t, addr, sent)
-		if _, err := io.ReadAll(c); err != nil {
+		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) { // a reset is fine
 			t.Errorf("a client that sent only %q was not hung up on: %v", sent, err)
 		}
 	}

@@ -152,7 +152,7 @@ func raw(t *testing.T, addr, request string) (resp *http.Response, body, rest st
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = io.WriteString(c, request) // the server may hang up before all is written

@@ -61,7 +61,7 @@ func TestServer(t *testing.T) {
 					t.Errorf("close: %v", err)
 				}
 			}()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			req, err := http.NewRequestWithContext(ctx, tt.method, "http://"+s.ln.Addr().String()+tt.path, nil)
 			if err != nil {

@@ -60,13 +60,13 @@ func (i *input) gap(text string) string {
 
 // Prompt asks and returns the answer, or the default.
 func (i *input) Prompt(config *survey.PromptConfig) (any, error) {
+	reader := i.NewRuneReader()
+	_ = reader.SetTermMode() // as survey does, but before the question is seen: without it the terminal shows what is typed twice
+	defer func() { _ = reader.RestoreTermMode() }()
 	err := i.Render(inputTemplate, inputData{input: *i, Gap: i.gap("(" + i.Default + ")"), Config: config})
 	if err != nil {
 		return "", err
 	}
-	reader := i.NewRuneReader()
-	_ = reader.SetTermMode() // as survey does: without it the terminal shows what is typed twice
-	defer func() { _ = reader.RestoreTermMode() }()
 	line, err := reader.ReadLine(0)
 	if err != nil {
 		return "", err

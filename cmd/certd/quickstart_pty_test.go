@@ -123,7 +123,7 @@ func TestQuickstartInterrupted(t *testing.T) {
 				case i%2 == 1:
 					d.cmd.Process.Signal(syscall.SIGTERM)
 				case term != "dumb" && i != 0:
-					d.tty.WriteString("\x04")
+					d.insist("\x04", "nothing was changed")
 				default:
 					d.tty.WriteString("\x03")
 				}

@@ -132,6 +132,24 @@ func (d *dialogue) reply(text, answer string) {
 	}
 }
 
+// insist types keys until certd shows a text, which is left to be expected:
+// survey shows a question before it has the terminal hand over each key, and
+// Ctrl-D is lost in between.
+func (d *dialogue) insist(keys, text string) {
+	for range 100 {
+		d.tty.WriteString(keys)
+		for range 20 {
+			d.mu.Lock()
+			shown := strings.Contains(plainText(d.screen.String()[d.seen:]), text)
+			d.mu.Unlock()
+			if shown {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+}
+
 // exit waits for the end and returns the exit code.
 func (d *dialogue) exit() int {
 	d.t.Helper()

@@ -7,8 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"certd/acme"
 	"certd/acme/acmetest"
 	"certd/daemon"
+	"certd/limit"
+	"certd/state"
 )
 
 // TestBookThatCannotBeKept: something lies where limits.json should be. That is
@@ -114,4 +117,44 @@ func TestLimitIsKept(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestOrdersGivenUpDoNotCount: an order that is open when its target changes, or goes,
+// comes to nothing: what it took of a limit is there for another one.
+func TestOrdersGivenUpDoNotCount(t *testing.T) {
+	t.Parallel()
+	ca, dir := acmetest.StartFaulty(t), t.TempDir()
+	configureCAs(t, dir, []caEntry{{"first", ca, ", limits: [{name: x, per: domain, burst: 1, window: 24h}]"}}, faultName)
+	open := func(age time.Duration, keyID string) {
+		t.Helper()
+		store, err := state.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lock, err := store.Lock(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Unlock()
+		if err := store.SaveOrder(acme.OpenOrder{URL: ca.URL() + "/gone/" + keyID + age.String(), Directory: ca.URL(), Names: []string{"x.example.test"},
+			Target: "gone", KeyID: keyID, Created: time.Now().Add(-age)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	free := func(what string, want bool) {
+		t.Helper()
+		pass(t, dir, daemon.Options{})
+		view := look(t, dir)
+		at, _ := view.Limits.Next(limit.Ask{CA: view.Settings.CAs[0], Names: []string{"x.example.test"}}, time.Now())
+		if n := len(view.Snapshot.Orders); at.IsZero() != want || n != 0 {
+			t.Errorf("%s: there is room for another order: %t, want %t; %d orders are left", what, at.IsZero(), want, n)
+		}
+	}
+	free("a certificate was issued", false)
+	open(time.Hour, "k")
+	free("one that was finalized is given up", false)
+	open(48*time.Hour, "")
+	free("an old one is given up", false)
+	open(time.Hour, "")
+	free("one that was not finalized is given up", true)
 }

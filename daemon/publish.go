@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"certd/acme"
+	"certd/limit"
 	"certd/state"
 )
 
@@ -100,6 +101,23 @@ func (p *pass) giveUpStale(ctx context.Context, orders []acme.OpenOrder) {
 		}
 		if err := p.Store.CloseOrder(open); err != nil {
 			p.other(fmt.Errorf("forget order of %s: %w", open.Target, err))
+			continue
 		}
+		p.giveBack(open)
 	}
+}
+
+// giveBack gives the tokens of an order back that ended without a certificate: it was
+// not finalized. What was taken more than a day ago has come back by itself, or
+// makes little difference.
+func (p *pass) giveBack(open acme.OpenOrder) {
+	ca, err := p.view.Settings.CA(open.Directory)
+	if age := time.Since(open.Created); err != nil || open.KeyID != "" || open.Trial || age < 0 || age > day {
+		return
+	}
+	ask := limit.Ask{CA: ca, Names: open.Names, Renewal: open.Replaces != ""}
+	for _, c := range p.view.Snapshot.Certificates {
+		ask.Renewal = ask.Renewal || sameCA(c.Directory, open.Directory) && slices.Equal(c.Names, open.Names)
+	}
+	p.ledger.returned(ask, 1)
 }

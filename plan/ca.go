@@ -163,9 +163,10 @@ func (a *Action) TriesBefore(until, now time.Time) bool {
 func (a *Action) late(at time.Time) bool { return !a.Latest.IsZero() && at.After(a.Latest) }
 
 // outlived reports whether an order is older than a certificate that was obtained
-// for its target since, from another CA for instance.
-func (w *want) outlived(o acme.OpenOrder, best *state.Certificate) bool {
-	return best != nil && best.Target == w.File && best.Created.After(o.Created)
+// for its target since, from another CA for instance. One that was obtained in the
+// time to come, by a clock that was ahead, says nothing about that.
+func (p *planner) outlived(w *want, o acme.OpenOrder, best *state.Certificate) bool {
+	return best != nil && best.Target == w.File && best.Created.After(o.Created) && !best.Created.After(p.Now.Add(minPause))
 }
 
 // sayLimit says which limit a target waits for.

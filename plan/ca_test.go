@@ -195,6 +195,7 @@ func TestOutlivedOrder(t *testing.T) {
 		"the certificate came after the order": {-30 * time.Minute, "a", 1},
 		"the order came after the certificate": {-2 * time.Hour, "a", 0},
 		"the certificate was another target's": {-30 * time.Minute, "b", 0},
+		"the clock was ahead when it came":     {2 * day, "a", 0},
 	} {
 		c := cert("c1", "a.example.com", day, 90*day, published(tt.created), func(c *state.Certificate) { c.Target = tt.target })
 		in := Input{Now: noon(), Targets: []*config.Target{target("a", "a.example.com")}, State: snapshot("a.example.com=c1", c)}

@@ -231,7 +231,7 @@ func (p *planner) open(w *want) *acme.OpenOrder {
 	}
 	best := p.best(w)
 	for _, o := range p.orders[w.File] {
-		if p.alive(o) && w.fits(o) && !w.outlived(o, best) {
+		if p.alive(o) && w.fits(o) && !p.outlived(w, o, best) {
 			return &o
 		}
 	}

@@ -140,7 +140,7 @@ func (f finder) way(t *config.Target) (way, error) {
 			w.method = challenge.MethodWebroot
 		}
 	}
-	if w.needsPort80() {
+	if w.needsPort80() || w.method == challenge.MethodListen {
 		f.responder(&w)
 	}
 	if !w.needsPort80() {

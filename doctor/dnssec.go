@@ -8,7 +8,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-const dnssecTime = 5 * time.Second // of one question
+const (
+	dnssecTime  = 5 * time.Second // of one question
+	wholePacket = 1232            // bytes of an answer by UDP that no path splits
+)
 
 // Remedy and text of a zone whose signatures are not valid.
 const (
@@ -58,7 +61,7 @@ func validated(ctx context.Context, server, name string, bare bool) (*dns.Msg, e
 	defer cancel()
 	q := new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA)
 	q.CheckingDisabled, q.AuthenticatedData = bare, true
-	q.SetEdns0(dns.DefaultMsgSize, false)
+	q.SetEdns0(wholePacket, false)
 	m, _, err := (&dns.Client{Timeout: dnssecTime}).ExchangeContext(ctx, q, server)
 	if err == nil && m.Truncated {
 		m, _, err = (&dns.Client{Net: "tcp", Timeout: dnssecTime}).ExchangeContext(ctx, q, server)

@@ -17,6 +17,7 @@ const (
 	tries        = 2
 	timeout      = 2 * time.Second // of one try
 	strayPackets = 8               // datagrams that are no answer to the question
+	wholePacket  = 1232            // bytes of an answer by UDP that no path splits: pieces get lost, and TCP takes what is longer
 )
 
 // Query asks a DNS server ("host:port") one question about name, by UDP and, if
@@ -27,7 +28,7 @@ func Query(ctx context.Context, server, name string, qtype uint16, recursive boo
 	q := new(dns.Msg)
 	q.SetQuestion(dns.CanonicalName(name), qtype)
 	q.RecursionDesired = recursive
-	q.SetEdns0(dns.DefaultMsgSize, false)
+	q.SetEdns0(wholePacket, false)
 	var m *dns.Msg
 	var err error
 	for try := 0; try < tries && ctx.Err() == nil; try++ {

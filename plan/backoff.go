@@ -88,8 +88,10 @@ func (p *planner) waiting(w *want) time.Time {
 // again returns until when a target that got a certificate not long ago is
 // left alone although it would get another one; the zero time if it is not.
 // A CA, or a key that is reused, may give something that never satisfies the
-// target, or that is due as soon as it is there: without this rule each pass
-// would order anew. Forcing overrides it.
+// target, or that is due as soon as it is there; and whoever edits files in live/,
+// such as a hook, damages each new one: without this rule each pass would order
+// anew. What is damaged for the first time is replaced at once, then there are
+// pauses of 10 and 100 minutes, then of a day. Forcing overrides it.
 func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
 	last, ok := p.State.Attempts[w.File]
 	success := ok && last.Failures == 0 && last.Class == "" && !last.LastAttempt.IsZero() && !last.LastAttempt.After(p.Now)
@@ -101,6 +103,8 @@ func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
 	switch {
 	case n.cause == CauseChanged:
 		until = got.Add(maxPause)
+	case n.cause == CauseDamaged:
+		until = got.Add(step(p.damaged(w), 0, 10*time.Minute, 100*time.Minute, maxPause))
 	case n.cause == CauseExpiry && !n.due.After(got) && issued(best).After(got.Add(-2*skew)):
 		// Due as soon as it was there: the CA's clock or ours is wrong by days.
 		left := best.NotAfter.Sub(got)
@@ -113,4 +117,16 @@ func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
 		return time.Time{}
 	}
 	return until.UTC()
+}
+
+// damaged is how many certificates of a target are damaged, or without their key,
+// that were obtained in the last week.
+func (p *planner) damaged(w *want) int {
+	n := 0
+	for _, c := range p.byTarget[w.File] {
+		if (c.Damage != "" || !c.HasKey) && p.Now.Sub(issued(c)) < 7*day {
+			n++
+		}
+	}
+	return n
 }

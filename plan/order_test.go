@@ -250,6 +250,40 @@ func TestAgain(t *testing.T) {
 	}
 }
 
+// TestDamagedAgain: what is damaged is replaced at once, but not each time that it is
+// damaged anew, as by a hook that edits files in live/.
+func TestDamagedAgain(t *testing.T) {
+	t.Parallel()
+	const a, words = "a.example.com", "damaged: certificate damaged: edited"
+	const asked = words + "; so was the one before it: does a hook edit files in live/? next attempt "
+	for _, tt := range []struct {
+		name string
+		ages []time.Duration // of damaged certificates before the last
+		want string
+	}{
+		{"for the first time", nil, "order " + words},
+		{"for the second time", []time.Duration{20 * time.Minute}, "wait " + asked + "12:05:00Z"},
+		{"for the third time", []time.Duration{20 * time.Minute, 2 * day}, "wait " + asked + "13:35:00Z"},
+		{"for the fourth time", []time.Duration{20 * time.Minute, 2 * day, 6 * day}, "wait " + asked + "2026-11-21 11:55Z"},
+		{"once more after long ago", []time.Duration{8 * day, 9 * day}, "order " + words},
+	} {
+		x, s := target("x", a), snapshot(a+"=c")
+		for i, age := range append(tt.ages, 5*time.Minute) {
+			id := strings.Repeat("c", len(tt.ages)-i+1)
+			s.Certificates[id] = cert(id, a, age, 90*day, func(c *state.Certificate) { c.Damage, c.Target = "edited", "x" })
+		}
+		s.Attempts["x"] = state.Attempt{Target: "x", Digest: x.Digest(), CA: le, LastAttempt: noon().Add(-5 * time.Minute)}
+		in := Input{Targets: []*config.Target{x}, State: s}
+		if got := strings.TrimPrefix(brief(one(t, in)), "x "); got != tt.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", tt.name, got, tt.want)
+		}
+		in.Force = map[string]bool{"x": true}
+		if got := one(t, in); got.Kind != Order {
+			t.Errorf("%s, forced: %s", tt.name, brief(got))
+		}
+	}
+}
+
 // TestAttemptOfSettledTarget: failures of the past do not matter to a target that needs nothing.
 func TestAttemptOfSettledTarget(t *testing.T) {
 	t.Parallel()

@@ -68,6 +68,14 @@ func sayRelink(stale []string) string {
 	return fmt.Sprintf("%d links in live/ do not point to the best certificate, such as %s", len(stale), stale[0])
 }
 
+// sayAgain says why what was obtained a short time ago is not obtained anew.
+func sayAgain(cause Cause) string {
+	if cause == CauseDamaged {
+		return "; so was the one before it: does a hook edit files in live/? next attempt "
+	}
+	return "; was obtained like this a short time ago, next attempt "
+}
+
 // sayUnowned says who owns the names of a target that owns none.
 func (p *planner) sayUnowned(w *want) string {
 	var others []string

@@ -159,21 +159,20 @@ func (b *bind) envFile(s *site) string {
 	return path
 }
 
-// setEnv changes a line of such a file.
+// setEnv changes a line of such a file, or adds one.
 func (s *site) setEnv(path, name, value string) {
 	s.t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	var lines []string
+	text := name + "=" + value + "\n"
 	for line := range strings.Lines(string(data)) {
-		if strings.HasPrefix(line, name+"=") {
-			line = name + "=" + value + "\n"
+		if !strings.HasPrefix(line, name+"=") {
+			text += line
 		}
-		lines = append(lines, line)
 	}
-	if err := os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -96,8 +96,11 @@ func TestDNSKilledLate(t *testing.T) {
 	s := dnsSite(t, b, ca, "")
 	env := b.envFile(s)
 	path := &slowPath{to: b.addr(), first: 1, adds: make(chan struct{}, 8)}
+	killed := make(chan struct{})
+	kill := sync.OnceFunc(func() { close(killed) })
 	path.hold = func() { // the next run sets the record as well, or waits
 		<-path.adds // this one
+		<-killed
 		timer := time.NewTimer(5 * time.Second)
 		defer timer.Stop()
 		select {
@@ -106,9 +109,12 @@ func TestDNSKilledLate(t *testing.T) {
 		}
 	}
 	s.setEnv(env, "RFC2136_NAMESERVER", path.addr(t))
+	t.Cleanup(kill) // before that of the path, which waits for hold
+	s.setEnv(env, "RFC2136_DNS_TIMEOUT", "170")
 	s.write("acme/conf/target", fmt.Sprintf("request: {challenge: {method: dns, dns-provider: rfc2136, dns-env-file: %q}}\n", env))
 	const name = "www.example.com"
 	s.killWhen("the record", func() bool { return len(b.texts("_acme-challenge."+name)) > 0 }, "want", name)
+	kill()
 	s.must(0, "reconcile")
 	s.leaf(name)
 	wantNoRecord(t, b, s, "_acme-challenge."+name)

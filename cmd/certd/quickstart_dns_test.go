@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,7 +48,7 @@ func TestQuickstartDNS(t *testing.T) {
 			m := newMachine(t, ca).withDNS(t)
 			enter := map[string]string{"xterm": "\r", "dumb": "\n"}[term]
 			secrets := filepath.Join(m.dir, "dns.env")
-			if err := os.WriteFile(secrets, []byte("EXAMPLE_TOKEN=do-not-show\n"), 0o644); err != nil {
+			if err := errors.Join(os.WriteFile(secrets, []byte("EXAMPLE_TOKEN=do-not-show\n"), 0o644), os.Chmod(secrets, 0o644)); err != nil { // whatever the umask
 				t.Fatal(err)
 			}
 			d := m.start(t, term)

@@ -85,8 +85,15 @@ type redirectorProcess struct {
 // redirector", and waits until it has said that it is ready.
 func (s *redirectorSite) start(line string, files []*os.File, args ...string) *redirectorProcess {
 	s.t.Helper()
-	socket := filepath.Join(filepath.Dir(s.state), "notify")
-	_ = os.Remove(socket) // of the one before
+	dir, err := os.MkdirTemp("", "certd-notify-") // t.TempDir may be too long for a socket
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "notify")
 	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
 		s.t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 // TestMain lets the scripts run this package's certd as a process of its own.
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // other users look at what some tests write
 	testscript.Main(m, map[string]func(){"certd": main})
 }
 

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(caDir); dir != "" {
 		os.Exit(serveCA(dir))
 	}
+	syscall.Umask(0o022) // other users look at what some tests write
 	os.Exit(buildAndRun(m))
 }
 

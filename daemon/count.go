@@ -89,7 +89,7 @@ func (c *count) finish(report *Report, err error) {
 	if err := c.write(); err != nil {
 		c.Log.Error("metrics not written", "err", err.Error())
 		if report != nil {
-			report.Other = append(report.Other, err)
+			report.Other, report.unwritten = append(report.Other, err), err
 		}
 	}
 }

@@ -47,6 +47,8 @@ type Report struct {
 	Broken   []state.Broken // entries of the state directory that could not be used
 	Mistakes []error        // target files that could not be used
 	Other    []error        // what else went wrong: a hook directory, a journal
+
+	unwritten error // that counters or metrics.textfile could not be written, which is in Other; nil if they could
 }
 
 // Failed reports whether anything wanted is not true after the pass.

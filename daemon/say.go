@@ -17,6 +17,7 @@ type facts struct {
 	failing      int
 	renewal      time.Time // the earliest; zero without
 	trouble      string    // what kept the last pass from running; empty if it ran
+	unwritten    string    // why its metrics could not be written; empty if they could
 }
 
 // gather reads the facts from how a pass ended.
@@ -24,6 +25,9 @@ func gather(out outcome) facts {
 	f := facts{known: true}
 	if out.err != nil {
 		f.trouble = acme.Sanitize(out.err.Error())
+	}
+	if out.report != nil && out.report.unwritten != nil {
+		f.unwritten = acme.Sanitize(out.report.unwritten.Error())
 	}
 	if out.view == nil {
 		return f
@@ -83,6 +87,9 @@ func (l *loop) troubles() []string {
 	}
 	if t := l.facts.trouble; t != "" && (l.reloadErr == nil || !strings.HasSuffix(t, acme.Sanitize(l.reloadErr.Error()))) { // once is enough
 		out = append(out, t)
+	}
+	if l.facts.unwritten != "" {
+		out = append(out, "metrics not written: "+l.facts.unwritten)
 	}
 	return out
 }

@@ -144,7 +144,8 @@ func TestSentence(t *testing.T) {
 		{func() { l.facts.certificates, l.facts.renewal = 3, now.Add(12*day+time.Hour) }, "3 certificates, next renewal in 12 days"},
 		{func() { l.facts.failing, l.runs = 1, []*run{{trigger: "cron"}, {trigger: "watch"}} }, "3 certificates, 1 failing, next renewal in 12 days, at work (cron, watch)"},
 		{func() { l.facts = facts{known: true, certificates: 1, renewal: now}; l.runs = nil }, "1 certificate, next renewal in less than 2 minutes"},
-		{func() { l.reloadErr = errors.New("a\nb") }, `1 certificate, next renewal in less than 2 minutes, not reloaded: a b`},
+		{func() { l.facts.unwritten = "disk full" }, "1 certificate, next renewal in less than 2 minutes, metrics not written: disk full"},
+		{func() { l.facts.unwritten, l.reloadErr = "", errors.New("a\nb") }, `1 certificate, next renewal in less than 2 minutes, not reloaded: a b`},
 	} {
 		tt.change()
 		if got := l.sentence(now); got != tt.want {

@@ -19,6 +19,9 @@ import (
 // eventPatience is how long a hook event may wait that no hook has refused.
 const eventPatience = time.Hour
 
+// textfilePatience is how long a pass may take to write metrics.textfile.
+const textfilePatience = 2 * time.Minute
+
 // An examination judges one view of the state directory.
 type examination struct {
 	*checkReport
@@ -61,6 +64,7 @@ func (x *examination) run() {
 	x.files()
 	x.events()
 	x.reconciled()
+	x.textfile()
 }
 
 // concerns reports whether a name is looked at. One that nothing wants any more
@@ -244,6 +248,26 @@ func (x *examination) reconciled() {
 			x.add(checkWarning, "%s has been due for %s and is not tried: does the timer, cron entry or daemon run?", liveLink(s), duration(x.now.Sub(since)))
 			return
 		}
+	}
+}
+
+// textfile judges whether metrics.textfile is as new as the counters, which each
+// pass writes just before. A user who may not look has nothing to say about it.
+func (x *examination) textfile() {
+	path := x.view.Settings.Metrics.Textfile
+	counters, err := os.Stat(x.store.Path("counters.json"))
+	if path == "" || err != nil || x.now.Sub(counters.ModTime()) < textfilePatience {
+		return // no pass so far, or one that may still be writing
+	}
+	if conf, err := os.Stat(x.store.Path("conf", "certd.yaml")); err != nil || conf.ModTime().After(counters.ModTime()) {
+		return // the next pass follows it
+	}
+	switch file, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		x.add(checkWarning, "metrics.textfile is not there: the last reconcile could not write %s, see its log", path)
+	case err == nil && counters.ModTime().Sub(file.ModTime()) > textfilePatience:
+		x.add(checkWarning, "metrics.textfile has not been written for %s: the last reconcile could not write %s, see its log",
+			duration(x.now.Sub(file.ModTime())), path)
 	}
 }
 

@@ -241,6 +241,11 @@ func TestCheckFindings(t *testing.T) {
 		{"reconcile has stopped", "", func(s *checkSite) { s.good(www); s.quiet(www, "metrics: {textfile: /run/x/certd.prom}\n") }, 1, "no reconcile for 2 days"},
 		{"reconcile is less frequent", "--stale 72h", func(s *checkSite) { s.good(www); s.quiet(www, "metrics: {textfile: /run/x/certd.prom}\n") }, 0, "last_reconcile=1"},
 		{"counters that nobody keeps any more", "", func(s *checkSite) { s.good(www); s.quiet(www, "") }, 0, "last_reconcile=1"},
+		{"the file with the metrics is as new as the last pass", "", func(s *checkSite) { s.good(www); s.textfile(time.Hour, time.Hour, 2*time.Hour) }, 0, "CERTD OK"},
+		{"it is older", "", func(s *checkSite) { s.good(www); s.textfile(26*time.Hour, time.Hour, 50*time.Hour) }, 1, "metrics.textfile has not been written for 26 hours"},
+		{"it is gone", "", func(s *checkSite) { s.good(www); s.textfile(0, time.Hour, 50*time.Hour) }, 1, "metrics.textfile is not there"},
+		{"it was only just asked for", "", func(s *checkSite) { s.good(www); s.textfile(0, time.Hour, time.Minute) }, 0, "CERTD OK"},
+		{"a pass is about to write it", "", func(s *checkSite) { s.good(www); s.textfile(26*time.Hour, time.Second, 50*time.Hour) }, 0, "CERTD OK"},
 		{"due and never tried", "", func(s *checkSite) { s.want(www); s.acmetools(s.certificate(www, []string{www}, 63*day, 90*day)) }, 1, "has been due for 3 days and is not tried"},
 		{"not wanted any more", "", func(s *checkSite) {
 			s.good(www)
@@ -308,6 +313,22 @@ func (s *checkSite) quiet(name, settings string) {
 	id, err := os.Readlink(s.path("live", name))
 	s.must(err)
 	s.acmetools(filepath.Base(id))
+}
+
+// textfile is a configuration with a file for metrics, both so old, and the last pass
+// some time ago; zero is no file.
+func (s *checkSite) textfile(file, pass, conf time.Duration) {
+	s.t.Helper()
+	path := filepath.Join(s.t.TempDir(), "certd.prom")
+	s.must(s.store.WriteConf("certd.yaml", fmt.Appendf(nil, "metrics: {textfile: %q}\n", path)))
+	at := time.Now().Add(-conf)
+	s.must(os.Chtimes(s.path("conf", "certd.yaml"), at, at))
+	s.counters(pass)
+	if file > 0 {
+		s.must(os.WriteFile(path, nil, 0o644))
+		at = time.Now().Add(-file)
+		s.must(os.Chtimes(path, at, at))
+	}
 }
 
 // acmetools takes away what acmetool does not write.

@@ -187,12 +187,13 @@ func (d *DNS01) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge)
 		return nil
 	}
 	name := d.recordName(h.record.Domain)
-	if d.Delegate != "" && !d.DNS.Checker.Only {
-		if err := d.DNS.checkAlias(ctx, name, h.record.Name); err != nil {
+	checker := d.DNS.Checker.To(d.Delegate, name)
+	if d.Delegate != "" && !checker.Only {
+		if err := checkAlias(ctx, checker, name, h.record.Name); err != nil {
 			return err
 		}
 	}
-	if err := d.DNS.Checker.Wait(ctx, name, values, h.terms.Limit, h.terms.Interval); err != nil {
+	if err := checker.Wait(ctx, name, values, h.terms.Limit, h.terms.Interval); err != nil {
 		return err
 	}
 	d.mu.Lock()

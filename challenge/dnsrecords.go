@@ -323,8 +323,8 @@ func (d *DNS) runHook(ctx context.Context, event string, r DNSRecord, hold *os.F
 }
 
 // checkAlias wants name to be an alias for record.
-func (d *DNS) checkAlias(ctx context.Context, name, record string) error {
-	end, err := d.Checker.Follow(ctx, name)
+func checkAlias(ctx context.Context, checker *dnscheck.Checker, name, record string) error {
+	end, err := checker.Follow(ctx, name)
 	if err != nil {
 		return err
 	}

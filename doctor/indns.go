@@ -110,7 +110,7 @@ func (r *run) otherHooks() bool {
 func (r *run) delegation(ctx context.Context, s subject, add func(string, Result, string, string)) bool {
 	const check = "delegation"
 	name, delegate := "_acme-challenge."+s.base(), strings.ToLower(strings.TrimSuffix(s.target.Challenge.Delegate, "."))
-	end, err := r.dns.Checker.Follow(ctx, name)
+	end, err := r.dns.Checker.To(delegate, name).Follow(ctx, name)
 	switch {
 	case errors.Is(err, dnscheck.ErrAliases):
 		add(check, Failure, oneLine(err), "correct the CNAME records: a CA follows them as well")

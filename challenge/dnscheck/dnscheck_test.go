@@ -58,6 +58,24 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// A record that is written elsewhere leaves a wildcard's alias as it is.
+func TestFollowWildcard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "127.0.0.1", "127.0.0.2", "127.0.0.3")
+	w.zone("example.com.", "127.0.0.2")
+	w.zone("acme.test.", "127.0.0.3")
+	w.add("127.0.0.2", "*.example.com. 1 CNAME x7.acme.test.")
+	w.add("127.0.0.3", "x7.acme.test. 1 TXT one")
+	for delegate, want := range map[string]string{"": record, record: record, "x7.acme.test": "x7.acme.test"} {
+		if got, err := w.checker().To(delegate, record).Follow(t.Context(), record); got != want || err != nil {
+			t.Errorf("with the delegate %q: got %q, %v, want %q", delegate, got, err, want)
+		}
+	}
+	if err := visible(t, w.checker().To("x7.acme.test", record), false, "one"); err != nil {
+		t.Errorf("the record where the wildcard leads: %v", err)
+	}
+}
+
 // The record may be in a zone of its own, below the one that the resolver knows.
 func TestFollowDelegation(t *testing.T) {
 	t.Parallel()

@@ -117,7 +117,7 @@ func (c *Checker) locateOne(ctx context.Context, name string) (*place, string, e
 			continue
 		}
 		target := alias(m, name)
-		if target != "" && c.wild(ctx, servers, zone, name, target) {
+		if target != "" && !c.Wildcards && c.wild(ctx, servers, zone, name, target) {
 			target = ""
 		}
 		return &place{name: name, zone: zone, servers: servers}, target, nil

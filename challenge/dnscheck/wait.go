@@ -30,6 +30,21 @@ type Checker struct {
 	Only     bool          // ask Public only, no authoritative server
 	Public   []string      // "host:port" of resolvers that must show the record as well
 	Settle   time.Duration // how long to wait once everybody shows it
+
+	// Wildcards says that nothing will be written at a name which is an alias only
+	// by a wildcard's record: it stays one. False means that it is none.
+	Wildcards bool
+}
+
+// To returns a Checker for records that are all written at delegate, or else c:
+// empty means where the aliases of each name lead, as is name itself.
+func (c *Checker) To(delegate, name string) *Checker {
+	if delegate == "" || dns.CanonicalName(delegate) == dns.CanonicalName(name) {
+		return c
+	}
+	to := *c
+	to.Wildcards = true
+	return &to
 }
 
 // Wait returns nil once every authoritative server of the zone that name leads to

@@ -138,6 +138,7 @@ type solver struct {
 	tokens map[string]string
 	shown  map[string]int // Presents less CleanUps, by identifier
 	log    []string
+	before func() // each answer to the CA; nil: nothing
 }
 
 func newSolver() *solver {
@@ -184,6 +185,12 @@ func (s *solver) Wait(ctx context.Context, id acme.Identifier, _ acme.Challenge)
 }
 
 func (s *solver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	before := s.before
+	s.mu.Unlock()
+	if before != nil {
+		before()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	answer, ok := s.tokens[strings.TrimPrefix(r.URL.Path, "/.well-known/acme-challenge/")]

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -122,14 +123,23 @@ func TestPatiently(t *testing.T) {
 // to finalize.
 func TestFirstPollWaits(t *testing.T) {
 	t.Parallel()
+	answered := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(answered) })
 	b := newBench(t, acmetest.Options{Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if strings.HasPrefix(r.URL.Path, "/chalZ/") || strings.HasPrefix(r.URL.Path, "/finalize-order/") {
+			challenge := strings.HasPrefix(r.URL.Path, "/chalZ/")
+			if challenge || strings.HasPrefix(r.URL.Path, "/finalize-order/") {
 				w.Header().Set("Retry-After", "1")
 			}
 			next.ServeHTTP(w, r)
+			if challenge {
+				answer()
+			}
 		})
 	}})
+	b.solver.mu.Lock()
+	b.solver.before = func() { <-answered } // else it may be valid already when it is answered
+	b.solver.mu.Unlock()
 	b.must(b.request("a.example.com"))
 	for after, poll := range map[string]string{"challenge": "authz", "finalize": "order-poll"} {
 		var told time.Time

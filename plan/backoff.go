@@ -12,6 +12,7 @@ const (
 	minPause    = time.Minute // between two attempts of our own accord
 	maxPause    = day         // between any two attempts
 	defaultWait = time.Hour   // when a CA limits requests without naming a time
+	goneWait    = time.Hour   // before a certificate is replaced that was removed as soon as it was there
 )
 
 // NextAttempt returns when a target that failed at now may be tried again.
@@ -91,7 +92,8 @@ func (p *planner) waiting(w *want) time.Time {
 // target, or that is due as soon as it is there; and whoever edits files in live/,
 // such as a hook, damages each new one: without this rule each pass would order
 // anew. What is damaged for the first time is replaced at once, then there are
-// pauses of 10 and 100 minutes, then of a day. Forcing overrides it.
+// pauses of 10 and 100 minutes, then of a day; what is gone a short time after it
+// came is replaced after an hour. Forcing overrides it.
 func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
 	last, ok := p.State.Attempts[w.File]
 	success := ok && last.Failures == 0 && last.Class == "" && !last.LastAttempt.IsZero() && !last.LastAttempt.After(p.Now)
@@ -103,6 +105,8 @@ func (p *planner) again(w *want, n need, best *state.Certificate) time.Time {
 	switch {
 	case n.cause == CauseChanged:
 		until = got.Add(maxPause)
+	case n.cause == CauseNew || n.cause == CauseDamaged && p.nearest(w) == nil:
+		until = got.Add(goneWait)
 	case n.cause == CauseDamaged:
 		until = got.Add(step(p.damaged(w), 0, 10*time.Minute, 100*time.Minute, maxPause))
 	case n.cause == CauseExpiry && !n.due.After(got) && issued(best).After(got.Add(-2*skew)):

@@ -284,6 +284,28 @@ func TestDamagedAgain(t *testing.T) {
 	}
 }
 
+// TestGoneAgain: a certificate that somebody removes as soon as it is there is not
+// ordered each time.
+func TestGoneAgain(t *testing.T) {
+	t.Parallel()
+	const a = "a.example.com"
+	for links, words := range map[string]string{"": "no certificate yet", a + "=c1": "the certificate in use is missing or cannot be read"} {
+		x, s := target("x", a), snapshot(links)
+		last := state.Attempt{Target: "x", Digest: x.Digest(), CA: le, LastAttempt: noon().Add(-5 * time.Minute)}
+		s.Attempts["x"] = last
+		in := Input{Targets: []*config.Target{x}, State: s}
+		want := words + "; one was obtained a short time ago, and is gone: does a hook remove it? next attempt 12:55:00Z"
+		if got := one(t, in); got.Kind != Wait || got.Reason != want || got.At.Sub(noon()) != 55*time.Minute {
+			t.Errorf("five minutes after it came: %s, want to wait, as %s", brief(got), want)
+		}
+		last.LastAttempt = noon().Add(-time.Hour)
+		s.Attempts["x"] = last
+		if got := one(t, in); got.Kind != Order {
+			t.Errorf("after an hour: %s", brief(got))
+		}
+	}
+}
+
 // TestAttemptOfSettledTarget: failures of the past do not matter to a target that needs nothing.
 func TestAttemptOfSettledTarget(t *testing.T) {
 	t.Parallel()

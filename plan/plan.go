@@ -200,7 +200,7 @@ func (p *planner) action(w *want) (a Action, best *state.Certificate) {
 	}
 	if until := p.again(w, need, best); open == nil && !until.IsZero() {
 		a.Kind, a.Cause, a.At = Wait, need.cause, until
-		a.Reason = need.words + sayAgain(need.cause) + p.clock(until)
+		a.Reason = need.words + p.sayAgain(w, need.cause) + p.clock(until)
 		return a, best
 	}
 	return p.unsettled(a, w, need, open), best

@@ -69,8 +69,11 @@ func sayRelink(stale []string) string {
 }
 
 // sayAgain says why what was obtained a short time ago is not obtained anew.
-func sayAgain(cause Cause) string {
-	if cause == CauseDamaged {
+func (p *planner) sayAgain(w *want, cause Cause) string {
+	switch {
+	case cause == CauseNew, cause == CauseDamaged && p.nearest(w) == nil:
+		return "; one was obtained a short time ago, and is gone: does a hook remove it? next attempt "
+	case cause == CauseDamaged:
 		return "; so was the one before it: does a hook edit files in live/? next attempt "
 	}
 	return "; was obtained like this a short time ago, next attempt "

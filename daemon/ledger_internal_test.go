@@ -116,6 +116,12 @@ func TestWaitForTrialEnds(t *testing.T) {
 		} else {
 			alone()
 		}
+		later, begun := plan.Action{Latest: time.Now().Add(40 * time.Minute)}, time.Now()
+		if alone, err := l.enter(t.Context(), later, ca); err != nil || time.Since(begun) < 20*time.Minute || time.Since(begun) > 30*time.Minute {
+			t.Errorf("%v after %v; want a certificate that ends meanwhile to be tried for when there is no more time to wait", err, time.Since(begun))
+		} else {
+			alone()
+		}
 		if l.trials[ca.Directory] == nil {
 			t.Error("the trial is over although it goes on")
 		}

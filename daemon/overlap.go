@@ -40,14 +40,12 @@ func (r *run) working(next time.Time) {
 	r.mu.Lock()
 	r.works = time.Now()
 	r.mu.Unlock()
-	if !next.IsZero() {
-		r.wake(next)
-	}
+	r.wake(next)
 }
 
-// wake is told when something comes due that the pass will not do.
+// wake is told when something comes due that the pass will not do; zero means never.
 func (r *run) wake(at time.Time) {
-	if r == nil {
+	if r == nil || at.IsZero() {
 		return
 	}
 	r.mu.Lock()

@@ -296,12 +296,10 @@ func (p *pass) release(a plan.Action, res Result) {
 	if p.shift.done(a.Target) {
 		p.run.wake(time.Now())
 	}
-	switch {
-	case res.Outcome == Waiting:
-		p.run.wake(res.Action.At)
-	case !res.next.IsZero():
-		p.run.wake(res.next)
+	if res.Outcome == Waiting {
+		res.next = res.Action.At
 	}
+	p.run.wake(res.next)
 }
 
 func (p *pass) other(err error) {

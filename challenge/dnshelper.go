@@ -83,6 +83,7 @@ type helperAnswer struct {
 	Pause      int             `json:"pause_seconds"`
 	Memory     json.RawMessage `json:"memory"`
 	Perhaps    bool            `json:"perhaps"`
+	Malformed  bool            `json:"malformed"`
 }
 
 func (h *Helper) describe(ctx context.Context, r DNSRecord) (Terms, error) {
@@ -144,7 +145,7 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, hold *os.F
 		if a.Variable != "" && r.EnvFile == "" {
 			text += "; set request.challenge.dns-env-file to a file with NAME=value in each line"
 		}
-		if a.Variable != "" {
+		if a.Variable != "" || a.Malformed {
 			return a, unfit{errors.New(text)}
 		}
 		if a.Perhaps || len(a.Memory) > 0 {
@@ -155,8 +156,8 @@ func (h *Helper) ask(ctx context.Context, action string, r DNSRecord, hold *os.F
 	return a, nil
 }
 
-// An unfit error stays until somebody mends it: the program, the file or a
-// variable is missing or wrong.
+// An unfit error stays until somebody mends it: the program, the file, a variable
+// or the provider is missing or wrong.
 type unfit struct{ error }
 
 func (u unfit) Unwrap() error { return u.error }

@@ -164,6 +164,7 @@ func TestReady(t *testing.T) {
 		{"misses its file", `echo '{"ok":true}'`, "/nonexistent/dns.env", "/nonexistent/dns.env: no such file"},
 		{"has a file that others may read", `echo '{"ok":true}'`, open, "mode 0644; run: chmod 0640"},
 		{"misses a variable", `echo '{"ok":false,"error":"exec: EXEC_PATH is missing","variable":"EXEC_PATH"}'`, "", "EXEC_PATH is missing; set request.challenge.dns-env-file"},
+		{"knows no such provider", `echo '{"ok":false,"error":"there is no DNS provider \"exe\"","malformed":true}'`, "", `no DNS provider "exe"`},
 		{"cannot reach its API", `echo '{"ok":false,"error":"exec: connection refused"}'`, "", ""},
 		{"crashes", `kill -9 $$`, "", ""},
 	} {

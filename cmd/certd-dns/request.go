@@ -54,6 +54,7 @@ type answer struct {
 	Pause      int             `json:"pause_seconds,omitempty"`    // with so much time between them
 	Memory     json.RawMessage `json:"memory,omitempty"`           // to be given back at cleanup
 	Perhaps    bool            `json:"perhaps,omitempty"`          // it failed at a point where it may have come through
+	Malformed  bool            `json:"malformed,omitempty"`        // the request is, or names no provider: another try is in vain
 }
 
 // readRequest reads the one JSON document that in begins with.

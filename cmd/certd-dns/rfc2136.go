@@ -73,6 +73,8 @@ func (u *updater) update(info dns01.ChallengeInfo, change func(*dns.Msg, []dns.R
 	}
 	reply, _, err := client.Exchange(m, u.config.Nameserver)
 	switch {
+	case errors.Is(err, dns.ErrAuth), errors.Is(err, dns.ErrSig), errors.Is(err, dns.ErrKeyAlg), errors.Is(err, dns.ErrTime), errors.Is(err, dns.ErrSecret):
+		return fmt.Errorf("zone %s at %s: %w%s", zone, u.config.Nameserver, err, hint(dns.RcodeNotAuth))
 	case err != nil:
 		return fmt.Errorf("zone %s at %s: %w", zone, u.config.Nameserver, err)
 	case reply.Rcode != dns.RcodeSuccess:

@@ -39,7 +39,7 @@ func serve(stdin, stdout, stderr *os.File) int {
 	}
 	req, err := readRequest(stdin)
 	if err != nil {
-		return reply(out, answer{Error: err.Error()})
+		return reply(out, answer{Malformed: true, Error: err.Error()})
 	}
 	gone := make(chan string, 2)
 	var alone atomic.Bool

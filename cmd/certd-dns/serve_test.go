@@ -163,6 +163,17 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// What no other try would change is told apart.
+func TestMalformed(t *testing.T) {
+	t.Parallel()
+	for provider, want := range map[string]bool{"nosuch": true, "exec": false} {
+		a, _ := ask(t, request{Action: "describe", Provider: provider})
+		if a.OK || a.Malformed != want {
+			t.Errorf("the provider %s: got %+v, want malformed %v", provider, a, want)
+		}
+	}
+}
+
 // Credentials are not in errors, as they are or in a URL, from a variable or a file.
 func TestErrorsHideCredentials(t *testing.T) {
 	t.Parallel()

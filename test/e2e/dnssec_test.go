@@ -110,7 +110,7 @@ func TestDoctorTriesCredentials(t *testing.T) {
 	}
 	wrong := s.private("wrong.env", strings.ReplaceAll(s.read("dns.env"), tsigSecret, "d3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3Jvbmcgd3I="))
 	s.write("acme/conf/target", fmt.Sprintf("request: {challenge: {method: dns, dns-provider: rfc2136, dns-env-file: %q}}\n", wrong))
-	wantFinding(t, s, "*.example.com", "dns-01", "failure", "rfc2136")
+	wantFinding(t, s, "*.example.com", "dns-01", "failure", "are name, algorithm and secret of the key")
 	missing := s.private("none.env", "# nothing\n")
 	s.write("acme/conf/target", fmt.Sprintf("request: {challenge: {method: dns, dns-provider: rfc2136, dns-env-file: %q}}\n", missing))
 	wantFinding(t, s, "*.example.com", "dns-01", "failure", "credentials information are missing")

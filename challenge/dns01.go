@@ -202,6 +202,18 @@ func (d *DNS01) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge)
 	return nil
 }
 
+// Patience is how long Wait may take: as long as the provider says, and until the
+// servers have settled.
+func (d *DNS01) Patience(ch acme.Challenge) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h := d.held[ch.Token]
+	if h == nil || d.DNS.NoWait {
+		return 0
+	}
+	return h.terms.Limit + d.DNS.Checker.Settle
+}
+
 // values are all values that are set under a name now.
 func (d *DNS01) values(name string) []string {
 	var all []string

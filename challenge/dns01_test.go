@@ -307,3 +307,27 @@ func TestDNSRefusesAddresses(t *testing.T) {
 		}
 	}
 }
+
+// How long a wait may take says the provider, once there is something to wait for.
+func TestDNSPatience(t *testing.T) {
+	t.Parallel()
+	for _, noWait := range []bool{false, true} {
+		d := &challenge.DNS01{Provider: "exec", Delegate: "a.example.net", DNS: &challenge.DNS{NoWait: noWait,
+			Checker: &dnscheck.Checker{Resolver: "127.0.0.1:1", Settle: time.Minute},
+			Helper:  &challenge.Helper{Path: helper(t, "#!/bin/sh\nread -r request\necho '{\"ok\":true,\"timeout_seconds\":3600}'\n")}}}
+		id, ch := challengetest.New("a.example.com")
+		if got := d.Patience(ch); got != 0 {
+			t.Errorf("before the record is set: %v, want none", got)
+		}
+		if err := d.Present(t.Context(), id, ch); err != nil {
+			t.Fatal(err)
+		}
+		want := 61 * time.Minute
+		if noWait {
+			want = 0
+		}
+		if got := d.Patience(ch); got != want {
+			t.Errorf("without a wait (%t): %v, want %v", noWait, got, want)
+		}
+	}
+}

@@ -333,6 +333,14 @@ func (s *countedSolver) Prepared(ctx context.Context, id acme.Identifier, ch acm
 	return nil
 }
 
+// Patience implements issue.Patient.
+func (s *countedSolver) Patience(ch acme.Challenge) time.Duration {
+	if q, ok := s.Solver.(issue.Patient); ok {
+		return q.Patience(ch)
+	}
+	return 0
+}
+
 // Wait implements issue.Waiter.
 func (s *countedSolver) Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge) error {
 	waiter, ok := s.Solver.(issue.Waiter)

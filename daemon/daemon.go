@@ -59,7 +59,7 @@ type Options struct {
 	run  *run  // hears when something is due while the pass is at its targets; nil means nobody
 
 	RequestTimeout time.Duration // of one HTTP request to a CA; zero means 60 s
-	OrderTimeout   time.Duration // of one issuance; zero means 15 min
+	OrderTimeout   time.Duration // of one issuance, but for its wait for DNS records; zero means 15 min
 }
 
 // Answers are what a person said once, in the response file or the quickstart.

@@ -109,12 +109,14 @@ func (l *ledger) enter(ctx context.Context, a plan.Action, ca config.CA) (leave 
 	}
 	trial := make(chan struct{})
 	l.trials[ca.Directory] = trial
-	return func() {
+	over := sync.OnceFunc(func() {
 		l.mu.Lock()
 		delete(l.trials, ca.Directory)
 		l.mu.Unlock()
 		close(trial)
-	}, nil
+	})
+	late := time.AfterFunc(trialTime, over) // by then it waits for something else than the CA
+	return func() { late.Stop(); over() }, nil
 }
 
 // held is the problem of a CA that is not asked.

@@ -79,7 +79,8 @@ func TestOneTries(t *testing.T) {
 	}
 }
 
-// TestWaitForTrialEnds with its context, and a forced pass does not heed the
+// TestWaitForTrialEnds with its context, or when the trial has taken long, which is
+// not the CA's fault then; and a forced pass does not heed the
 // breaker.
 func TestWaitForTrialEnds(t *testing.T) {
 	t.Parallel()
@@ -101,11 +102,12 @@ func TestWaitForTrialEnds(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		l := newLedger(Options{}, &View{Limits: book})
+		begun := time.Now()
 		leave, err := l.enter(t.Context(), plan.Action{}, ca)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		if _, err := l.enter(ctx, plan.Action{}, ca); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v, want the wait for the trial to end", err)
@@ -125,7 +127,15 @@ func TestWaitForTrialEnds(t *testing.T) {
 		if l.trials[ca.Directory] == nil {
 			t.Error("the trial is over although it goes on")
 		}
+		next, err := l.enter(t.Context(), plan.Action{}, ca)
+		if took := time.Since(begun); err != nil || took != trialTime {
+			t.Fatalf("after %v of a trial that goes on: %v, want another one after %v", took, err, trialTime)
+		}
 		leave()
+		if l.trials[ca.Directory] == nil {
+			t.Error("the second trial ended with the first")
+		}
+		next()
 	})
 }
 

@@ -18,7 +18,9 @@ const (
 	cleanUpCut     = 5 * time.Second  // of all CleanUps, from a cancellation on,
 	cleanUpLate    = time.Minute      // or from the end of Issuer.Timeout on
 	giveUpTimeout  = 10 * time.Second
-	parallel       = 8 // requests and challenges at once, of one order
+	waitTime       = time.Hour       // of Patience in one Issue; some providers of DNS take as long
+	waitSteps      = 5 * time.Minute // between two Steps that say that such a wait goes on
+	parallel       = 8               // requests and challenges at once, of one order
 )
 
 // An Issuer turns a Request into a certificate. Client, Journal and Keys must
@@ -30,7 +32,7 @@ type Issuer struct {
 	Journal  Journal
 	Keys     Keys
 	Progress func(Step)    // one call at a time for each Issue; nil: nobody looks
-	Timeout  time.Duration // of one Issue; zero means 15 minutes
+	Timeout  time.Duration // of one Issue, which Patience adds to, an hour at most; zero means 15 minutes
 	// Unusable says of challenge types that have no Solver why not, in words for
 	// an error: "dns-01": "no provider set".
 	Unusable map[string]string
@@ -56,10 +58,10 @@ func (i *Issuer) Issue(ctx context.Context, req Request) (*Certificate, error) {
 	if limit == 0 {
 		limit = defaultTimeout
 	}
-	bounded, cancel := context.WithTimeout(ctx, limit)
+	bounded, cancel := newClock(ctx, limit, waitTime)
 	defer cancel()
 
-	r := &run{Issuer: i, req: req, open: req.Open}
+	r := &run{Issuer: i, req: req, open: req.Open, standStill: bounded.stop}
 	cert, err := r.issue(bounded)
 	left := errors.Join(r.leftovers...)
 	if err == nil {
@@ -89,14 +91,15 @@ func cutOff(err error) bool {
 // A run is one Issue.
 type run struct {
 	*Issuer
-	req       Request
-	open      acme.OpenOrder // as journaled
-	key       crypto.Signer  // of open.KeyID; nil until it is needed
-	at        string         // operation at work, for errors that are no Problem
-	unswept   bool           // an earlier run may have been killed and left answers to the order's challenges behind
-	leftovers []error        // of CleanUp
-	mu        sync.Mutex     // around Progress, and guards leftovers and last
-	last      string         // step
+	req        Request
+	open       acme.OpenOrder                         // as journaled
+	key        crypto.Signer                          // of open.KeyID; nil until it is needed
+	at         string                                 // operation at work, for errors that are no Problem
+	standStill func(most time.Duration) (goOn func()) // of the time that Timeout allows
+	unswept    bool                                   // an earlier run may have been killed and left answers to the order's challenges behind
+	leftovers  []error                                // of CleanUp
+	mu         sync.Mutex                             // around Progress, and guards leftovers and last
+	last       string                                 // step
 }
 
 func (r *run) issue(ctx context.Context) (*Certificate, error) {

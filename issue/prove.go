@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"certd/acme"
@@ -142,7 +143,30 @@ func (r *run) selfTest(ctx context.Context, p *proof) error {
 		return nil
 	}
 	r.step(p.name.Value, "self-test")
+	if patient, ok := p.solver.(Patient); ok {
+		defer r.standStill(patient.Patience(p.ch))()
+		defer r.stepAgain(p.name.Value, "self-test")()
+	}
 	return r.unproven(ctx, p, "self-test", waiter.Wait(ctx, p.authz.Identifier, p.ch))
+}
+
+// stepAgain goes on to report a step that may take long, until stop.
+func (r *run) stepAgain(name, step string) (stop func()) {
+	over := make(chan struct{})
+	var reporter sync.WaitGroup
+	reporter.Go(func() {
+		ticker := time.NewTicker(waitSteps)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-ticker.C:
+				r.step(name, step)
+			}
+		}
+	})
+	return func() { close(over); reporter.Wait() }
 }
 
 // unproven is the problem of a solver that failed, nil if it did not.

@@ -26,6 +26,13 @@ type Waiter interface {
 	Wait(ctx context.Context, id acme.Identifier, ch acme.Challenge) error
 }
 
+// A Patient Waiter depends on others who take their time, such as the name servers
+// of a DNS provider: Patience is how long the Wait for ch may take, which does not
+// count as the order's own time. Zero means that it does.
+type Patient interface {
+	Patience(ch acme.Challenge) time.Duration
+}
+
 // A Sequencer is a Solver whose challenges cannot all be presented at once, such
 // as a DNS provider that keeps one value of a record: those of the same queue are
 // proven one after the other, with a pause between. An empty queue means that

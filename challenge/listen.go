@@ -18,7 +18,7 @@ type Listen struct {
 	Proxied   bool     // Addrs are behind a web server; only the advice differs
 
 	mu   sync.Mutex
-	held map[string]func() error // release, by token
+	held map[string][]*listener // by token
 }
 
 // Name is "listen" and the addresses.
@@ -53,31 +53,31 @@ func (l *Listen) present(ctx context.Context, id acme.Identifier, ch acme.Challe
 	if _, again := l.held[ch.Token]; again {
 		return nil, nil
 	}
-	release, failed := l.Responder.listen(l.Addrs)
+	opened, failed := l.Responder.listen(l.Addrs)
 	if len(l.Addrs) > 0 && len(failed) == len(l.Addrs) {
 		return nil, failed
 	}
 	l.Responder.Put(ch.Token, ch.KeyAuthorization)
 	if l.held == nil {
-		l.held = map[string]func() error{}
+		l.held = map[string][]*listener{}
 	}
-	l.held[ch.Token] = release
+	l.held[ch.Token] = opened
 	return failed, nil
 }
 
 // CleanUp removes the answer, and closes the addresses with the last challenge
-// that needs them. It takes less than a second, so ctx is not asked.
+// that needs them, now or as Responder.Linger says. It takes less than a second, so
+// ctx is not asked.
 func (l *Listen) CleanUp(_ context.Context, id acme.Identifier, ch acme.Challenge) error {
 	if err := check(id, ch); err != nil {
 		return err
 	}
 	l.mu.Lock()
-	release := l.held[ch.Token]
+	opened, presented := l.held[ch.Token]
 	delete(l.held, ch.Token)
 	l.mu.Unlock()
-	if release == nil {
+	if !presented {
 		return nil
 	}
-	l.Responder.Remove(ch.Token)
-	return release()
+	return l.Responder.retire(opened, func() { l.Responder.Remove(ch.Token) })
 }

@@ -42,6 +42,9 @@ type Responder struct {
 	// served, unknown, bad_request, or store_error for a file that is there and
 	// cannot be served. Nil means that nobody counts.
 	Count func(result string)
+	// Linger is how long answers stay once their challenge is over, and with them
+	// the ports on loopback that were opened for it. Zero means not at all.
+	Linger time.Duration
 
 	mu        sync.Mutex
 	answers   map[string]*answer       // by token
@@ -49,6 +52,7 @@ type Responder struct {
 	open      map[*listener]bool       // all
 	opening   map[string]chan struct{} // likewise; closed once it is open, or failed
 	closed    bool
+	late      map[*late]bool // that linger
 
 	openPort               func(addr string, total, perAddr int) (*listener, error) // openListener, but for tests
 	headerTimeout, timeout time.Duration                                            // as the constants; shorter in tests
@@ -109,16 +113,15 @@ func (r *Responder) Remove(token string) {
 // every reason; an empty list is fine. release may be called more than once and
 // takes less than a second, however slow the clients.
 func (r *Responder) Listen(addrs []string) (release func() error, err error) {
-	release, failed := r.listen(addrs)
+	opened, failed := r.listen(addrs)
 	if len(addrs) > 0 && len(failed) == len(addrs) {
 		return nil, failed
 	}
-	return release, nil
+	return sync.OnceValue(func() error { return r.releaseAll(opened) }), nil
 }
 
-// listen is Listen that also says which addresses could not be opened.
-func (r *Responder) listen(addrs []string) (release func() error, failed reasons) {
-	var opened []*listener
+// listen opens addrs until releaseAll is called, and says which could not be opened.
+func (r *Responder) listen(addrs []string) (opened []*listener, failed reasons) {
 	for _, addr := range addrs {
 		if l, err := r.acquire(addr); err != nil {
 			failed = append(failed, err)
@@ -126,15 +129,17 @@ func (r *Responder) listen(addrs []string) (release func() error, failed reasons
 			opened = append(opened, l)
 		}
 	}
-	return sync.OnceValue(func() error {
-		var failed reasons
-		for _, l := range opened {
-			if err := r.release(l); err != nil {
-				failed = append(failed, fmt.Errorf("close listener %s: %w", l.keys[0], err))
-			}
+	return opened, failed
+}
+
+func (r *Responder) releaseAll(opened []*listener) error {
+	var failed reasons
+	for _, l := range opened {
+		if err := r.release(l); err != nil {
+			failed = append(failed, fmt.Errorf("close listener %s: %w", l.keys[0], err))
 		}
-		return failed.err()
-	}), failed
+	}
+	return failed.err()
 }
 
 // Serve serves h, or the challenges alone if h is nil, on a listener that is open
@@ -192,6 +197,7 @@ func (r *Responder) Close() error {
 	clear(r.listeners)
 	clear(r.answers)
 	r.mu.Unlock()
+	r.Hush()
 	var failed reasons
 	for l := range all {
 		if err := errors.Join(l.shut(), l.drain()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"certd/acme"
 )
@@ -39,6 +40,7 @@ type ALPNResponder struct {
 type alpnAnswer struct {
 	token  string
 	config *tls.Config
+	over   bool // it lingers
 }
 
 // NewALPNResponder returns an ALPNResponder without listeners.
@@ -47,6 +49,13 @@ func NewALPNResponder() *ALPNResponder {
 	a.responder.tls = &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: a.config}
 	return a
 }
+
+// Linger has answers stay as Responder.Linger says; a new challenge for a name takes
+// the place of such an answer. It is called before the first Listen.
+func (a *ALPNResponder) Linger(d time.Duration) { a.responder.Linger = d }
+
+// Hush ends all answers that linger.
+func (a *ALPNResponder) Hush() { a.responder.Hush() }
 
 // Put answers handshakes for id from now on. A CA tells us the name but not
 // the token (RFC 8737 §3), so one challenge of a name is answered at a time: the
@@ -59,7 +68,7 @@ func (a *ALPNResponder) Put(id acme.Identifier, ch acme.Challenge) error {
 	name := alpnServerName(id)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if held := a.certs[name]; held != nil && held.token != ch.Token {
+	if held := a.certs[name]; held != nil && held.token != ch.Token && !held.over {
 		return fmt.Errorf("another %s challenge for %s is under way; they come one after the other", TypeTLSALPN01, id.Value)
 	}
 	a.certs[name] = &alpnAnswer{token: ch.Token, config: &tls.Config{
@@ -76,6 +85,26 @@ func (a *ALPNResponder) Remove(id acme.Identifier, token string) {
 	defer a.mu.Unlock()
 	if held := a.certs[name]; held != nil && held.token == token {
 		delete(a.certs, name)
+	}
+}
+
+// retire says that the challenge with this token is over, and returns what forgets
+// its answer, if there is no other one by then.
+func (a *ALPNResponder) retire(id acme.Identifier, token string) (forget func()) {
+	name := alpnServerName(id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	held := a.certs[name]
+	if held == nil || held.token != token {
+		return func() {}
+	}
+	held.over = true
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.certs[name] == held {
+			delete(a.certs, name)
+		}
 	}
 }
 
@@ -117,7 +146,7 @@ type TLSALPN01 struct {
 	SelfTest  *SelfTest // nil means that Wait has nothing to wait for
 
 	mu   sync.Mutex
-	held map[string]func() error // release, by token
+	held map[string][]*listener // by token
 }
 
 // Name is "tls-alpn-01" and the addresses.
@@ -148,33 +177,33 @@ func (t *TLSALPN01) Present(ctx context.Context, id acme.Identifier, ch acme.Cha
 	if err := t.Responder.Put(id, ch); err != nil {
 		return err
 	}
-	release, err := t.Responder.responder.Listen(t.addrs())
-	if err != nil {
+	opened, failed := t.Responder.responder.listen(t.addrs())
+	if len(opened) == 0 {
 		t.Responder.Remove(id, ch.Token)
-		return fmt.Errorf("present %s challenge for %s: %w", TypeTLSALPN01, id.Value, err)
+		return fmt.Errorf("present %s challenge for %s: %w", TypeTLSALPN01, id.Value, failed)
 	}
 	if t.held == nil {
-		t.held = map[string]func() error{}
+		t.held = map[string][]*listener{}
 	}
-	t.held[ch.Token] = release
+	t.held[ch.Token] = opened
 	return nil
 }
 
 // CleanUp forgets the certificate, and closes the addresses with the last
-// challenge that needs them. It takes less than a second, so ctx is not asked.
+// challenge that needs them, now or as Linger says. It takes less than
+// a second, so ctx is not asked.
 func (t *TLSALPN01) CleanUp(_ context.Context, id acme.Identifier, ch acme.Challenge) error {
 	if err := check(id, ch); err != nil {
 		return err
 	}
 	t.mu.Lock()
-	release := t.held[ch.Token]
+	opened, presented := t.held[ch.Token]
 	delete(t.held, ch.Token)
 	t.mu.Unlock()
-	if release == nil {
+	if !presented {
 		return nil
 	}
-	t.Responder.Remove(id, ch.Token)
-	return release()
+	return t.Responder.responder.retire(opened, t.Responder.retire(id, ch.Token))
 }
 
 // Wait returns nil once a handshake from here sees what the CA wants to see, or

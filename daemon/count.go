@@ -46,6 +46,15 @@ func newResponder(m *metrics.Metrics) *challenge.Responder {
 	return r
 }
 
+// newALPN is newResponder for tls-alpn-01.
+func newALPN(m *metrics.Metrics) *challenge.ALPNResponder {
+	r := challenge.NewALPNResponder()
+	if m != nil {
+		r.Count = func(result string) { m.Challenge(challenge.TypeTLSALPN01, result) }
+	}
+	return r
+}
+
 // newCount begins a pass, under the lock: it takes up what others have counted
 // since we looked last.
 func newCount(o Options) *count {

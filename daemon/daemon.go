@@ -47,6 +47,8 @@ type Options struct {
 	// Responder answers challenges in place of one that only lives for the
 	// pass, and stays open; nil means one of the pass's own.
 	Responder *challenge.Responder
+	// ALPN is likewise for tls-alpn-01.
+	ALPN *challenge.ALPNResponder
 	// Fallback is used for what of conf/ has a mistake now; nil means that such
 	// a mistake is an error.
 	Fallback *Fallback

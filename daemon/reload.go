@@ -213,6 +213,8 @@ func (l *loop) reload(ctx context.Context) {
 	view, err := l.look(nil)
 	var next setup
 	if err == nil {
+		l.responder.Hush() // their ports may be wanted
+		l.alpn.Hush()
 		next, err = l.build(ctx, view.Settings, 0)
 	}
 	if l.reloadErr = firstLine(err); err != nil {

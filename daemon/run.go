@@ -37,7 +37,7 @@ const (
 )
 
 // RunOptions say how Run works. Options apply to every pass, but for Targets,
-// Force, Trigger, LockWait, Responder and Fallback, which are Run's own.
+// Force, Trigger, LockWait, Responder, ALPN and Fallback, which are Run's own.
 type RunOptions struct {
 	Options
 	Reload         <-chan os.Signal          // each one reloads conf/; nil never does
@@ -119,12 +119,13 @@ func claim(ctx context.Context, o RunOptions) (release func()) {
 type reconcileFunc func(context.Context, Options) (*Report, error)
 
 // A loop is a running daemon. Its fields belong to the goroutine of run, but
-// for pulse, names and responder, which are safe for all.
+// for pulse, names, responder and alpn, which are safe for all.
 type loop struct {
 	RunOptions
 	reconcile reconcileFunc
 	look      func(*Fallback) (*View, error)
 	responder *challenge.Responder
+	alpn      *challenge.ALPNResponder
 	pulse     *pulse
 	names     atomic.Pointer[map[string]bool] // that the redirector serves
 	notifier  notifier
@@ -166,12 +167,15 @@ func newLoop(o RunOptions, reconcile reconcileFunc) *loop {
 		RunOptions: o,
 		reconcile:  reconcile,
 		responder:  newResponder(o.Metrics),
+		alpn:       newALPN(o.Metrics),
 		pulse:      &pulse{turned: time.Now(), text: "starting"}, // it may be asked before the first turn
 		notifier:   newNotifier(o.Log),
 		ticks:      make(chan chan<- struct{}),
 		done:       make(chan outcome, maxRuns),
 		asked:      "startup",
 	}
+	l.responder.Linger = lateLooks
+	l.alpn.Linger(lateLooks)
 	l.responder.Dirs = []string{cmp.Or(o.Webroot, challenge.StandardWebroot)}
 	l.look = func(f *Fallback) (*View, error) { return look(o.Store, f) }
 	if o.Store != nil {
@@ -281,7 +285,7 @@ func (l *loop) begin(ctx context.Context) {
 	}
 	o := l.Options
 	o.Targets, o.Force, o.Trigger, o.LockWait = nil, false, r.trigger, lockWait
-	o.Responder, o.Fallback, o.KeepCounters = l.responder, l.fallback, true
+	o.Responder, o.ALPN, o.Fallback, o.KeepCounters = l.responder, l.alpn, l.fallback, true
 	o.crew, o.run = &l.crew, r
 	l.pulse.begin(r, &o)
 	l.Log.Debug("pass begins", "trigger", r.trigger, "beside", len(l.runs)-1)
@@ -381,7 +385,7 @@ func (l *loop) stop() error {
 
 // close releases everything that is open.
 func (l *loop) close() error {
-	return errors.Join(l.setup.close(nil), l.inherited.close(), l.responder.Close())
+	return errors.Join(l.setup.close(nil), l.inherited.close(), l.responder.Close(), l.alpn.Close())
 }
 
 func sameText(a, b error) bool { return a != nil && b != nil && a.Error() == b.Error() }

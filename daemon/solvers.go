@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"certd/acme"
 	"certd/challenge"
@@ -16,6 +17,10 @@ import (
 	"certd/issue"
 	"certd/state"
 )
+
+// lateLooks is for how long the daemon answers challenges that are over: CAs look
+// from several places, and not always at once.
+const lateLooks = time.Minute
 
 // solvers makes the solvers of each target around the means of the shift.
 type solvers struct {
@@ -31,6 +36,7 @@ type means struct {
 	responder *challenge.Responder
 	own       bool // responder is the shift's
 	alpn      *challenge.ALPNResponder
+	ownALPN   bool // likewise
 	dns       *challenge.DNS
 	beside    string // directory for challenges, if another process is certd run
 }
@@ -51,7 +57,7 @@ func lentDir(store *state.Store) string { return store.Path("tmp", "acme-challen
 
 func (s *solvers) makeMeans() *means {
 	p := s.p
-	m := &means{responder: p.Responder, own: p.Responder == nil, alpn: challenge.NewALPNResponder(), dns: newDNS(p)}
+	m := &means{responder: p.Responder, own: p.Responder == nil, alpn: p.ALPN, dns: newDNS(p)}
 	if p.Hooks != nil {
 		m.dns.Hook = s.hook
 	}
@@ -62,14 +68,16 @@ func (s *solvers) makeMeans() *means {
 			_ = p.Store.MakeTempDir(filepath.Base(m.beside)) // if it is not there, who writes to it says so
 		}
 	}
-	if p.Metrics != nil {
-		m.alpn.Count = func(result string) { p.Metrics.Challenge(challenge.TypeTLSALPN01, result) }
+	if m.ownALPN = m.alpn == nil; m.ownALPN {
+		m.alpn = newALPN(p.Metrics)
 	}
 	return m
 }
 
 func (m *means) close() {
-	m.alpn.Close()
+	if m.ownALPN {
+		m.alpn.Close()
+	}
 	if m.own {
 		m.responder.Close()
 	}

@@ -117,9 +117,6 @@ func cutCell(cell string, room int) (here string, below []string) {
 	return shorten(cell, max(room, 10)), nil
 }
 
-// wholeCell is a last cell for another program: the line is as long as it takes.
-func wholeCell(cell string, _ int) (here string, below []string) { return cell, nil }
-
 // wrapCell puts a last cell that does not fit into lines of its own.
 func wrapCell(cell string, room int) (here string, below []string) {
 	if utf8.RuneCountInString(cell) <= room {

@@ -121,8 +121,8 @@ func statusRows(rows []daemon.NameStatus) []statusRow {
 	return out
 }
 
-// printStatus is made for 80 columns: one line a name, which is cut on a terminal
-// only, and below them the last errors in full, once for each target.
+// printStatus is made for 80 columns: one line a name, and below them the last
+// errors in full, once for each target.
 func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 	if len(rows) == 0 {
 		fmt.Fprintln(a.out, "nothing is wanted; certd want NAME adds the first target")
@@ -149,11 +149,7 @@ func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 		}
 		failed[key] = append(failed[key], name)
 	}
-	last := cutCell
-	if !isTerminal(a.out) {
-		last = wholeCell
-	}
-	a.table(table, 31, last)
+	a.table(table, 31, cutCell)
 	for _, target := range order {
 		a.paragraph("%s: %s", title(failed[target], nil, target), view.Snapshot.Attempts[target].LastError)
 		if paused := view.Snapshot.Attempts[target].Paused; paused != "" { // in one piece, to be copied
@@ -167,8 +163,8 @@ func (a *app) printStatus(rows []daemon.NameStatus, view *daemon.View) {
 	}
 }
 
-// next says what happens next, and begins with what is done or when: a terminal
-// may cut the rest.
+// next says what happens next, and begins with what is done or when: what does
+// not fit is cut.
 func next(r daemon.NameStatus, act plan.Action, view *daemon.View) string {
 	switch act.Kind {
 	case plan.Order:

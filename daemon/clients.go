@@ -70,6 +70,7 @@ func (c *clients) connect(ctx context.Context, ca config.CA) (*caClient, error) 
 	if err != nil {
 		return nil, &acme.Problem{CA: ca.Name, Operation: "account", Class: acme.ClassOperator, Err: err}
 	}
+	defer c.p.account(ca.Directory)()
 	account, err := c.p.Store.Account(ca.Directory)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

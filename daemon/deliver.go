@@ -88,7 +88,7 @@ func (p *pass) deliver(ctx context.Context) {
 		return
 	}
 	p.deliverInTurn(ctx, updates)
-	left := p.take(func(state.Event) bool { return true })
+	left := p.take(func(e state.Event) bool { return e.Event != "live-updated" }) // those are with who delivers
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.report.Pending += len(left)

@@ -13,9 +13,10 @@ import (
 
 // warnExpiring raises the event "expiring" for certificates in use that come to
 // their end although the pass was to replace them: once for each certificate and
-// stage.
+// stage. A pass that has seen the state before another one came leaves that to the
+// next one: they may have been replaced, or told of, since.
 func (p *pass) warnExpiring(ctx context.Context) {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || !p.isNewest(p) {
 		return // the next pass may still replace them
 	}
 	links := make(map[string][]string) // certificate to live names

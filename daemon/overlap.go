@@ -99,7 +99,8 @@ func (l *loop) wakeTime() time.Time {
 }
 
 // planNext sets when the next pass comes after one that has ended. If others have begun
-// while it was at work they have left things to it, and it has left things to them.
+// while it was at work they have left things to it, and it has left things to them: one
+// more pass comes, whichever of them ends last.
 func (l *loop) planNext(out outcome) {
 	l.next = wakeUp(out, l.ended)
 	for _, r := range l.runs {
@@ -107,7 +108,8 @@ func (l *loop) planNext(out outcome) {
 			r.forget(out.at, time.Time{})
 		}
 	}
-	if soon := l.ended.Add(breath); out.run != l.newest && (l.next.IsZero() || soon.Before(l.next)) {
+	l.owed = l.owed || out.run != l.newest
+	if soon := l.ended.Add(breath); l.owed && (l.next.IsZero() || soon.Before(l.next)) {
 		l.next = soon
 	}
 }

@@ -30,7 +30,9 @@ func Reconcile(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer leave()
+	shift.measuring.Lock()
 	counts := newCount(o)
+	shift.measuring.Unlock()
 	defer func() {
 		shift.measuring.Lock()
 		defer shift.measuring.Unlock()

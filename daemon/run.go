@@ -146,6 +146,7 @@ type loop struct {
 	newest *run                 // the pass that began last
 	looked time.Time            // when it did, or when a pass ended since
 	ended  time.Time            // end of the last pass
+	owed   bool                 // a pass has ended since newest began, and has left things
 	next   time.Time            // the exact wake-up as planned after it; zero without
 	facts  facts                // likewise
 }
@@ -279,7 +280,7 @@ func (l *loop) begin(ctx context.Context) {
 		other.forget(now, now)
 	}
 	l.runs, l.newest, l.looked = append(l.runs, r), r, now
-	l.asked, l.waiter, l.next = "", nil, time.Time{}
+	l.asked, l.waiter, l.next, l.owed = "", nil, time.Time{}, false
 	if l.watcher != nil {
 		l.watcher.seen()
 	}

@@ -32,7 +32,9 @@ func gather(out outcome) facts {
 	if out.view == nil {
 		return f
 	}
-	for _, a := range plan.Compute(out.view.input(nil, false)) {
+	in := out.view.input(nil, false)
+	in.Busy = nil // the certificates of those that others are at count as well
+	for _, a := range plan.Compute(in) {
 		if a.CertID != "" {
 			f.certificates++
 		}

@@ -77,7 +77,7 @@ func (c *crew) current() *shift {
 // A shift is a time in which passes are at work without a gap, and what they share.
 type shift struct {
 	swap      sync.RWMutex // held for writing while servers reload: no link moves then
-	measuring sync.Mutex   // held while what was counted is written
+	measuring sync.Mutex   // held while what was counted is read or written
 	tidying   sync.Mutex   // held by the pass that tidies up
 
 	ledger *ledger // of the first pass, which is alone when it sets it
@@ -86,18 +86,19 @@ type shift struct {
 	mu      sync.Mutex // guards the fields below
 	passes  int
 	newest  *pass
-	busy    map[string]string // targets that passes are at or have before them, and their names
-	awaited map[string]bool   // names that another target is left out for
-	claims  map[string]string // order URL to target
-	slots   map[string]*gate  // of orders open at a CA, by directory
-	pending []undelivered     // events that no pass is delivering right now
-	courier bool              // a pass is delivering
-	wanted  delivery          // what it has to deliver next
+	busy    map[string]string      // targets that passes are at or have before them, and their names
+	awaited map[string]bool        // names that another target is left out for
+	claims  map[string]string      // order URL to target
+	slots   map[string]*gate       // of orders open at a CA, by directory
+	doors   map[string]*sync.Mutex // each held while a pass finds or registers the account at a CA, by directory
+	pending []undelivered          // events that no pass is delivering right now
+	courier bool                   // a pass is delivering
+	wanted  delivery               // what it has to deliver next
 }
 
 func newShift() *shift {
 	return &shift{busy: make(map[string]string), awaited: make(map[string]bool), claims: make(map[string]string),
-		slots: make(map[string]*gate)}
+		slots: make(map[string]*gate), doors: make(map[string]*sync.Mutex)}
 }
 
 // close ends what answered challenges.
@@ -128,6 +129,13 @@ func (s *shift) lonely() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.passes == 1
+}
+
+// isNewest reports whether no pass has come after p.
+func (s *shift) isNewest(p *pass) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newest == p
 }
 
 // begin makes a target busy until done.
@@ -222,6 +230,20 @@ func (s *shift) gate(directory string, most int) *gate {
 		s.slots[directory] = g
 	}
 	return g
+}
+
+// account has one pass at a time look for the account at a CA, so that no two
+// register one each. done must be called.
+func (s *shift) account(directory string) (done func()) {
+	s.mu.Lock()
+	door := s.doors[directory]
+	if door == nil {
+		door = &sync.Mutex{}
+		s.doors[directory] = door
+	}
+	s.mu.Unlock()
+	door.Lock()
+	return door.Unlock
 }
 
 // keepPending leaves those undelivered events in v that wait for another try: the

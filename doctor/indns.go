@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"certd/acme"
 	"certd/challenge"
@@ -157,7 +158,8 @@ func (r *run) tryRecord(ctx context.Context, s subject, setter string, add func(
 		return
 	}
 	if err := d.Wait(ctx, id, ch); err != nil {
-		add(check, Failure, oneLine(err), "see that the record goes to the zone that the world sees, and to all of its name servers")
+		result, remedy := judgeUnseen(err, d.Patience(ch))
+		add(check, result, oneLine(err), remedy)
 		return
 	}
 	seen := ", and seen on every name server"
@@ -165,6 +167,15 @@ func (r *run) tryRecord(ctx context.Context, s subject, setter string, add func(
 		seen = "; dns-check is off, so nobody looked for it"
 	}
 	add(check, OK, "a random record was set by "+setter+seen, "")
+}
+
+// judgeUnseen judges a record that was not seen, while the provider says that its
+// servers may take as long as most: the doctor does not wait that long, an order does.
+func judgeUnseen(err error, most time.Duration) (result Result, remedy string) {
+	if errors.Is(err, context.DeadlineExceeded) && most > dnsTime {
+		return Warning, fmt.Sprintf("none, perhaps: the provider's servers may take %v, which an order waits for, and certd doctor does not", most)
+	}
+	return Failure, "see that the record goes to the zone that the world sees, and to all of its name servers"
 }
 
 // persist looks at the records of dns-persist-01, and reports whether one is

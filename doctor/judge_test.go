@@ -1,6 +1,9 @@
 package doctor
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"syscall"
@@ -159,6 +162,26 @@ func TestMethodsForCAA(t *testing.T) {
 		s := subject{c.name, &config.Target{Challenge: c.how}, true}
 		if got := strings.Join(s.methods(), " "); got != c.want {
 			t.Errorf("%s by %+v: the types are %q, want %q", c.name, c.how, got, c.want)
+		}
+	}
+}
+
+// TestUnseenRecord: only a provider whose servers may take longer than the doctor has makes it a warning.
+func TestUnseenRecord(t *testing.T) {
+	t.Parallel()
+	late := fmt.Errorf("%w (seen until then: nothing)", context.DeadlineExceeded)
+	for _, tt := range []struct {
+		about string
+		err   error
+		most  time.Duration
+		want  Result
+	}{
+		{"a provider that may take an hour", late, time.Hour, Warning},
+		{"a provider that should be done by then", late, time.Minute, Failure},
+		{"an alias that leads elsewhere", errors.New("it leads to x.example.net"), time.Hour, Failure},
+	} {
+		if got, remedy := judgeUnseen(tt.err, tt.most); got != tt.want {
+			t.Errorf("%s: %v (%s), want %v", tt.about, got, remedy, tt.want)
 		}
 	}
 }

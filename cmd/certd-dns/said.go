@@ -30,12 +30,13 @@ func (s *said) Println(args ...any) {
 	s.Logger.Println(args...)
 }
 
-// explain adds the line to err, which may be nil.
+// explain adds the line to err, which may be nil. Credentials go before the line is
+// cut, which would leave one that lies across the cut unrecognised.
 func (s *said) explain(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil || s.last == "" {
 		return err
 	}
-	return fmt.Errorf("%w: %.400s", err, s.last)
+	return fmt.Errorf("%w: %.400s", err, hide(s.last, os.Environ()))
 }
